@@ -240,8 +240,9 @@ int sandbox_self_test(enum sandbox_fence fence, struct err *e)
 		own_fd sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (sock >= 0)
 			return err_set(e, ERR_BUG, "the fence leaks: got a socket");
-		char *const argv[] = { "spoolward-self-test", NULL };
-		(void)execve("/spoolward-self-test", argv, argv);
+		char name[] = "/spoolward-self-test";
+		char *const argv[] = { name, NULL };
+		(void)execve(name, argv, argv);
 		if (errno != EPERM && errno != EACCES)
 			return err_sys(e, "the fence leaks: execve was tried");
 	}

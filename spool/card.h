@@ -13,6 +13,10 @@
 #define ADDRESS_MAX 320  /* RFC 5321 4.5.3.1: 64 + 1 + 255 */
 #define LOGIN_MAX 256
 #define SCRIPT_MAX 256
+#define HEADER_MAX 998 /* RFC 5322 2.1.1: a line */
+#define RECIPIENTS_MAX 100000000u
+#define CARD_TIME_MAX INT64_C(0xffffffffff) /* no clock and no file says more */
+#define STAMP_WIDTH_MAX 20
 #define CARD_TEXT 1400
 #define WALK_TEXT 49152
 #define WALK_STAMPS 4
@@ -61,7 +65,7 @@ struct card {
 	int64_t arrived_s; /* by the MTA's own record; 0 when unknown */
 	int64_t uid;       /* submitting uid, -1 when there is none */
 	/* first: the queue id of the first pass (content filter, forward); empty when it is this one.
-	 * client: address in text form, as the MTA wrote it. */
+	 * script: "uid:what", as "1001:/site/form.php". client: an address that net_parse() takes. */
 	struct span id, login, script, sender, client, first;
 	uint16_t used;
 	char text[CARD_TEXT];

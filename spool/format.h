@@ -85,15 +85,18 @@ struct spool_format {
 	enum seen (*identify)(const struct spool_set *, unsigned dir, struct slice file, struct queue_id *out);
 	/* The hash directory of an id at a level (0 first); false if the id has none. NULL: never hashed. */
 	bool (*hash)(struct slice id, unsigned level, char out[2]);
-	/* Facts from the file: fills everything but kind, spool, dir, depth, dev, ino, size, id. */
+	/* Facts from the file: fills everything but kind, spool, dir, depth, dev, ino, size, id.
+	 * It does not know the id: first may name the message itself, then the caller empties it. */
 	int (*envelope)(const struct spool_set *, struct source *, struct card *, struct err *);
-	/* The whole file; not sha256. A file that is not whole is no error: WALK_WHOLE is missing. */
+	/* The whole file; not sha256. A file that is cut off is no error: WALK_WHOLE is missing, and then
+	 * open == 0 says nothing. ERR_HOSTILE: the bytes break the format. */
 	int (*walk)(const struct spool_set *, struct source *, struct walk *, struct err *);
 	/* The message as RFC 5322 bytes, piece by piece; put() returning non-zero stops with -1. */
 	int (*content)(struct source *, int (*put)(void *arg, struct slice), void *arg, struct err *);
 	/* A name that the MTA has never seen: from the old one, the time, the inode it will have, a try number. */
 	bool (*fresh)(struct slice old, int64_t sec, int32_t usec, uint64_t ino, unsigned attempt, struct queue_id *out);
 
+	bool owned;                  /* every queue file belongs to the spool's owner; another's file is hostile */
 	uint8_t release_dir;         /* index into dirs */
 	mode_t file_mode;            /* of the released live part; 0: as it was */
 	const char *kick_path;       /* unix socket or FIFO below the root that wakes the MTA, or NULL */
@@ -103,6 +106,7 @@ struct spool_format {
 	 * directories, their depth. NULL: the configuration must give the path. */
 	const char *const *ask;
 	const char *config_dir;      /* default for "@" */
+	bool release_same;           /* put back into the directory it was taken from, not into release_dir */
 };
 
 #define SPOOL_FORMATS_MAX 16
