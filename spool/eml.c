@@ -116,7 +116,7 @@ static struct slice unmark(struct slice stem)
 	while (n > 0 && ((stem.p[n - 1] >= '0' && stem.p[n - 1] <= '9') || (stem.p[n - 1] >= 'a' && stem.p[n - 1] <= 'z')))
 		n--;
 	/* the r itself is one of the letters */
-	if (n > 1 && stem.p[n - 1] == '-' && stem.p[n] == 'r' && stem.n - n == 11)
+	if (stem.n - n == 11 && n > 1 && stem.p[n - 1] == '-' && stem.p[n] == 'r')
 		stem.n = n - 1;
 	return stem;
 }
@@ -181,6 +181,7 @@ struct facts {
 	size_t nsender;
 	struct addresses addresses;
 	uint32_t exact, named;   /* recipients of X-Receiver fields; of To, Cc, Bcc */
+	uint32_t listed;
 	char sender[ADDRESS_MAX];
 };
 
@@ -226,7 +227,10 @@ static void take_client(struct facts *f, struct slice value)
 
 static void list_recipient(void *arg, struct slice address)
 {
-	walk_recipient(arg, address);
+	struct facts *f = arg;
+
+	walk_recipient(f->walk, address);
+	f->listed++;
 }
 
 /* X-Receiver names one each; To, Cc and Bcc are only asked where there is none. */
@@ -245,10 +249,10 @@ static void take_recipients(struct facts *f, const struct field *field)
 	address_fn *list = f->walk != NULL && rows[i].exact == f->exact_wanted ? list_recipient : NULL;
 	if (field->first)
 		addresses_init(&f->addresses);
-	addresses_feed(&f->addresses, field->body, list, f->walk);
+	addresses_feed(&f->addresses, field->body, list, f);
 	if (!field->last)
 		return;
-	addresses_end(&f->addresses, list, f->walk);
+	addresses_end(&f->addresses, list, f);
 	uint32_t *sum = rows[i].exact ? &f->exact : &f->named;
 	if (*sum < RECIPIENTS_MAX / 2)
 		*sum += f->addresses.count;
@@ -361,7 +365,7 @@ static int eml_walk(const struct spool_set *set, struct source *src, struct walk
 		return -1;
 	/* Nobody named is not nobody to deliver to: the program that reads the folder decides that. */
 	w->open = at_least_one(g.exact_wanted ? g.exact : g.named);
-	if (g.exact_wanted ? g.exact == 0 : g.named == 0)
+	if (g.listed != w->open)
 		w->flags |= WALK_RCPT_CUT;
 	w->flags |= WALK_WHOLE;
 	return 0;
