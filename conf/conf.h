@@ -1,7 +1,7 @@
 /* conf.h - the configuration, typed and checked.
  *
  * One table of rows (conf_rows) drives parsing, defaults, ranges, the sample file and the
- * manual. iniparser parses; its one door is conf.c. Owns all strings it points to.
+ * manual. iniparser parses; its one door is ini.c. Owns all strings it points to.
  * Fails: never half. Every mistake of a file is collected, one "file:line: what" a line;
  * nothing is silently ignored. */
 #ifndef CONF_CONF_H
@@ -77,7 +77,8 @@ struct conf {
 	uint64_t max_bytes, max_messages, min_free, max_origins;
 	struct net trusted[CONF_NETS_MAX];
 	size_t ntrusted;
-	char *on_incident, *hook_user;
+	char *on_incident; /* absolute path, "" for none */
+	char *hook_user;
 	int64_t hook_timeout_s;
 	struct conf_spool *spools;
 	size_t nspools;
@@ -87,7 +88,7 @@ struct conf {
 	size_t noverrides;
 };
 
-/* Reads the file once. On failure -1, *out is NULL, and *mistakes (free it) holds one line per mistake. */
+/* Reads the file once, through a memory file and /proc/self/fd; not for two threads at once. On failure -1, *out is NULL, and *mistakes (free it) holds one line per mistake. */
 int conf_load(const char *path, struct conf **out, char **mistakes);
 /* The same from memory; name is what mistakes and conf.file say. */
 int conf_parse(const char *name, struct slice text, struct conf **out, char **mistakes);

@@ -14,7 +14,7 @@ struct look {
 	struct mistakes *m;
 	FILE *to; /* what iniparser gets: as many lines as the file has */
 	int line;
-	size_t keys;
+	size_t keys; /* and sections */
 	bool section; /* there was one */
 	bool joined;  /* the line before ended in a backslash ... */
 	size_t join_n; /* ... and so many bytes belong together so far */
@@ -87,12 +87,22 @@ static const char *value_trap(struct slice v, bool first)
 	return NULL;
 }
 
+/* Is there room for one more? Said once if not. */
+static bool room(struct look *l)
+{
+	if (++l->keys == INI_KEYS_MAX + 1)
+		mistake(l->m, l->line, "more than %d keys and sections", INI_KEYS_MAX);
+	return l->keys <= INI_KEYS_MAX;
+}
+
 static void look_section(struct look *l, struct slice s)
 {
 	struct slice inner, kind, rest = { s.p + 1, s.n - 1 };
 	char show[SHOWN];
 
 	l->section = true;
+	if (!room(l))
+		return;
 	if (!slice_cut(&rest, ']', &inner)) {
 		mistake(l->m, l->line, "the section's \"]\" is missing");
 	} else if (slice_trim(rest).n > 0) {
@@ -136,9 +146,7 @@ static void look_key(struct look *l, struct slice s)
 			shown(show, key), INI_NAME_MAX);
 	else if (!l->section)
 		mistake(l->m, l->line, "%s stands before any [section]", shown(show, key));
-	else if (++l->keys == INI_KEYS_MAX + 1)
-		mistake(l->m, l->line, "more than %d keys", INI_KEYS_MAX);
-	else if (l->keys <= INI_KEYS_MAX) {
+	else if (room(l)) {
 		l->joined = slice_ends(value, SLICE("\\"));
 		fprintf(l->to, "%.*s@%d = %.*s", (int)key.n, key.p, l->line, (int)value.n, value.p);
 	}

@@ -27,7 +27,7 @@ const char *const action_names[2] = { "alert", "quarantine" };
 #define S(f) offsetof(struct conf_spool, f)
 #define R(f) offsetof(struct conf_rule, f)
 #define O(f) offsetof(struct conf_override, f)
-#define HEADER_MAX 76
+#define FIELD_MAX 76 /* a header field's name fits a line */
 
 /* section, key, type, where, least, most, words, traits, default, help */
 const struct row conf_rows[] = {
@@ -100,12 +100,12 @@ const struct row conf_rows[] = {
 	  "Levels of hash directories below those." },
 	{ SECTION_SPOOL, "names", &type_text, S(names), 1, 255, NULL, ROW_HEADERS, "*.eml",
 	  "Patterns of file names that are messages, separated by blanks." },
-	{ SECTION_SPOOL, "login_header", &type_word, S(login_header), 0, HEADER_MAX, NULL, ROW_HEADERS | ROW_EMPTY, "",
+	{ SECTION_SPOOL, "login_header", &type_word, S(login_header), 0, FIELD_MAX, NULL, ROW_HEADERS | ROW_EMPTY, "",
 	  "Header field that names the authenticated account.\n"
 	  "Only a field that the mail server itself sets, and removes from what its clients send, can be believed." },
-	{ SECTION_SPOOL, "client_header", &type_word, S(client_header), 0, HEADER_MAX, NULL, ROW_HEADERS | ROW_EMPTY, "",
+	{ SECTION_SPOOL, "client_header", &type_word, S(client_header), 0, FIELD_MAX, NULL, ROW_HEADERS | ROW_EMPTY, "",
 	  "Header field that holds the client's address." },
-	{ SECTION_SPOOL, "sender_header", &type_word, S(sender_header), 0, HEADER_MAX, NULL, ROW_HEADERS | ROW_EMPTY, "",
+	{ SECTION_SPOOL, "sender_header", &type_word, S(sender_header), 0, FIELD_MAX, NULL, ROW_HEADERS | ROW_EMPTY, "",
 	  "Header field that holds the envelope sender." },
 
 	{ SECTION_RULE, "origin", &type_origins, R(origins), 0, 0, NULL, 0, "login, uid, script",
