@@ -25,7 +25,7 @@ struct cli_command {
 	enum render_kind rows;   /* what its rows are */
 	unsigned least, most;    /* words that are not options */
 	bool must_select;        /* refuses to mean "everything" by silence */
-	const char *verb;        /* "released": for the line that sums up; NULL: it only shows */
+	const char *verb;        /* what it has done, "released"; NULL: it only shows */
 };
 extern const struct cli_command cli_commands[]; /* name NULL at the end */
 

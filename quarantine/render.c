@@ -853,7 +853,9 @@ void render_progress(FILE *err, const json_t *progress, bool terminal)
 
 	render_count(done_text, done);
 	render_count(total_text, total);
-	(void)fprintf(err, "%s%.20s ", terminal ? "\r" : "", field(&t, progress, "what"));
+	(void)fputs(terminal ? "\r" : "", err);
+	put_cut(err, field(&t, progress, "what"), 20);
+	(void)fputc(' ', err);
 	if (terminal) {
 		(void)fputc('[', err);
 		for (int i = 0; i < BAR; i++)
