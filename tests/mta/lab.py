@@ -13,6 +13,7 @@ import random
 import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -89,10 +90,90 @@ def run(*argv, check=True, **more):
     return done
 
 
+# ------------------------------------------------------------------------------- directories that go again
+
+made_here = {}  # path: (device, inode, process) of each directory that this run made
+
+
+def fresh(prefix, where=BASE):
+    path = tempfile.mkdtemp(prefix=prefix, dir=where)
+    st = os.lstat(path)
+    made_here[path] = st.st_dev, st.st_ino, os.getpid()
+    return path
+
+
+def mount_of(fd):
+    with open(f"/proc/self/fdinfo/{fd}") as f:
+        return next(line for line in f if line.startswith("mnt_id:"))
+
+
+def mounted_below(path):
+    with open("/proc/self/mountinfo") as f:
+        points = [line.split()[4].encode().decode("unicode_escape") for line in f]
+    return [p for p in points if p == path or p.startswith(path + "/")]
+
+
+def remove(path):
+    """Removes a directory of fresh(): nothing else, not for another process, and never through a mount.
+    A file system of the host that is mounted below would be emptied with it, so then it stays."""
+    st = os.lstat(path)
+    if made_here.get(path) != (st.st_dev, st.st_ino, os.getpid()):
+        raise Broken(f"{path} is not this process's to remove")
+    if "KEEP" in os.environ:
+        return note(f"kept {path}")
+    points = mounted_below(os.path.realpath(path))
+    if points:
+        return note(f"kept {path}: {points[0]} is mounted")
+    top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        empty(top, (st.st_dev, mount_of(top)))
+    finally:
+        os.close(top)
+    os.rmdir(path)
+    del made_here[path]
+
+
+def empty(directory, home):
+    for name in os.listdir(directory):
+        if not stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            os.unlink(name, dir_fd=directory)
+            continue
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+        try:
+            if (os.fstat(fd).st_dev, mount_of(fd)) != home:
+                raise Broken(f"{name} lies on another mount: not removed")
+            empty(fd, home)
+        finally:
+            os.close(fd)
+        os.rmdir(name, dir_fd=directory)
+
+
 # ------------------------------------------------------------------------------- packages
+
+def unpack(directory, wanted):
+    debs = os.path.join(directory, "debs")
+    os.makedirs(os.path.join(debs, "partial"))
+    # An empty list of installed packages makes apt fetch the whole closure, so that the root
+    # needs nothing of the host: it runs the same wherever it is unpacked.
+    empty = os.path.join(directory, "status")
+    open(empty, "w").close()
+    command = ["apt-get", "-qy", "-o", f"Dir::State::status={empty}", "-o", f"Dir::Cache::archives={debs}",
+               "-o", "APT::Sandbox::User=root", "--no-install-recommends", "--download-only", "install", *wanted]
+    got = run(*command, check=False)
+    if got.returncode != 0:  # lists that are old or were never fetched
+        run("apt-get", "-q", "update", check=False)
+        got = run(*command, check=False)
+    if got.returncode != 0:
+        raise Missing(f"packages {' '.join(wanted)} from apt-get: {got.stdout[-300:]}")
+    for deb in sorted(os.listdir(debs)):
+        if deb.endswith(".deb"):
+            run("dpkg", "-x", os.path.join(debs, deb), os.path.join(directory, "root"))
+
 
 def packages(name, *wanted):
     """A directory with these Debian packages and all they need, unpacked; made once, then kept."""
+    if os.geteuid() != 0:
+        raise Missing("root")
     cache = os.path.join(BASE, f"spoolward-packages-{os.geteuid()}")
     os.makedirs(cache, mode=0o700, exist_ok=True)
     st = os.lstat(cache)
@@ -105,33 +186,20 @@ def packages(name, *wanted):
             return root
         if not shutil.which("apt-get") or not shutil.which("dpkg"):
             raise Missing("apt-get and dpkg")
-        debs, fresh = os.path.join(cache, "debs-" + name), root + ".new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        os.makedirs(os.path.join(debs, "partial"), exist_ok=True)
-        # An empty list of installed packages makes apt fetch the whole closure, so that the root
-        # needs nothing of the host: it runs the same wherever it is unpacked.
-        empty = os.path.join(debs, "status")
-        open(empty, "w").close()
-        command = ["apt-get", "-qy", "-o", f"Dir::State::status={empty}", "-o", f"Dir::Cache::archives={debs}",
-                   "-o", "APT::Sandbox::User=root", "--no-install-recommends", "--download-only", "install", *wanted]
-        got = run(*command, check=False)
-        if got.returncode != 0:  # lists that are old or were never fetched
-            run("apt-get", "-q", "update", check=False)
-            got = run(*command, check=False)
-        if got.returncode != 0:
-            raise Missing(f"packages {' '.join(wanted)} from apt-get: {got.stdout[-300:]}")
-        for deb in sorted(os.listdir(debs)):
-            if deb.endswith(".deb"):
-                run("dpkg", "-x", os.path.join(debs, deb), fresh)
-        os.rename(fresh, root)
-        shutil.rmtree(debs)
+        # Unpacked beside and renamed: a root that exists is whole.
+        made = fresh("new-", cache)
+        try:
+            unpack(made, wanted)
+            os.rename(os.path.join(made, "root"), root)
+        finally:
+            remove(made)
     return root
 
 
 # ------------------------------------------------------------------------------- a private world
 
 CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x20000000, 0x40000000
-MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
+MS_RDONLY, MS_NOSUID, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 8, 32, 4096, 16384, 1 << 18
 
 
 def mount(source, target, kind=None, flags=0, data=None):
@@ -158,6 +226,53 @@ def unshare(names, flags):
         raise Missing(f"{names} namespaces: {os.strerror(ctypes.get_errno())}")
 
 
+def devices(directory):
+    """The few devices that programs expect, on a small RAM disk of their own. Never the host's /dev:
+    whoever is root in here could empty it."""
+    mount("tmpfs", directory, "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,mode=755")
+    for minor, name in ((3, "null"), (5, "zero"), (7, "full"), (8, "random"), (9, "urandom")):
+        path = os.path.join(directory, name)
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, minor))
+        except PermissionError:
+            raise Missing("the right to make devices (CAP_MKNOD)") from None
+        os.chmod(path, 0o666)
+
+
+def world(directory, main, clients):
+    """In the child: a mount and network namespace, then main."""
+    unshare("mount and network", CLONE_NEWNS | CLONE_NEWNET)
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    with open("/proc/self/mountinfo") as f:
+        if any(" shared:" in line for line in f):
+            raise Missing("a mount namespace that keeps its mounts to itself")
+    mount("proc", "/proc", "proc")
+    devices("/dev")
+    mount(directory, directory, None, MS_BIND)
+    mount(None, directory, None, MS_BIND | MS_REMOUNT)  # without the nosuid and nodev of a /tmp
+    addresses(*clients)
+    os.chmod(directory, 0o755)
+    main(directory)
+
+
+def child(*args):
+    """Does not return: nothing of the parent's tidying may ever happen in here."""
+    code = 1
+    try:
+        libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: as first of its pid namespace it takes all along
+        try:
+            world(*args)
+            code = 1 if failures else 0
+        except Missing as e:
+            skip(os.path.basename(sys.argv[0]), e)
+            code = 0
+        except BaseException as e:
+            not_ok(os.path.basename(sys.argv[0]), f"{type(e).__name__}: {e}")
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
+
+
 def contained(main, clients=()):
     """Runs main(directory) in a world of its own and returns the exit code."""
     if os.geteuid() != 0:
@@ -165,53 +280,28 @@ def contained(main, clients=()):
     for tool in ("sink", "flood"):
         if not os.access(os.path.join(BUILD, "tools", tool), os.X_OK):
             raise Missing(f"{BUILD}/tools/{tool} (make tools)")
-    directory = tempfile.mkdtemp(prefix="sw-", dir=BASE)  # short: unix socket paths end at 107 bytes
+    directory = fresh("sw-")  # short: unix socket paths end at 107 bytes
+    pid = 0
+
+    def stop(number, _frame):
+        sys.exit(128 + number)  # by way of the finally below
+
     try:
-        unshare("pid", CLONE_NEWPID)  # holds for the child; the rest the child does for itself
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: as first of its pid namespace it takes all along
-            code = 1
-            try:
-                unshare("mount and network", CLONE_NEWNS | CLONE_NEWNET)
-                mount("none", "/", None, MS_REC | MS_PRIVATE)
-                mount("proc", "/proc", "proc")
-                mount(directory, directory, None, MS_BIND)
-                mount(None, directory, None, MS_BIND | MS_REMOUNT)  # without the nosuid and nodev of a /tmp
-                addresses(*clients)
-                os.chmod(directory, 0o755)
-                main(directory)
-                code = 1 if failures else 0
-            except Missing as e:
-                skip(os.path.basename(sys.argv[0]), e)
-                code = 0
-            except BaseException as e:
-                not_ok(os.path.basename(sys.argv[0]), f"{type(e).__name__}: {e}")
-            finally:
-                sys.stdout.flush()
-                os._exit(code)
-
-        def stop(number, _frame):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            remove(directory)
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(parent, number)
-
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, stop)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        unshare("pid", CLONE_NEWPID)  # holds for the child; the rest the child does for itself
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            child(directory, main, clients)
+        status = os.waitpid(pid, 0)[1]
+        pid = 0
+        return os.waitstatus_to_exitcode(status)
     finally:
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
         remove(directory)
-
-
-def remove(directory):
-    """Out here nothing is mounted below it."""
-    if "KEEP" in os.environ:
-        note(f"kept {directory}")
-    else:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def free_port():

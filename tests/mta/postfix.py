@@ -3,6 +3,8 @@
 All instances share one root (the packages, mounted read-only); each has its own configuration,
 queue, data and log there. master runs in a chroot of that root, so every path in it is the
 package's own, while Spoolward outside sees the queue under the root's path."""
+import base64
+import collections
 import os
 import re
 import signal
@@ -14,6 +16,7 @@ import lab
 
 PACKAGES = ("postfix", "dash")
 UID, POSTDROP = 58025, 58026  # numbers that no account of a host has
+USERS = 1001, 1002, 1003
 
 MASTER = """\
 {listen} inet n - n - {processes} smtpd
@@ -83,7 +86,6 @@ class Auth(threading.Thread):
 
     @staticmethod
     def serve(peer):
-        import base64
         with peer, peer.makefile("rw", newline="\n") as f:
             f.write("VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00\nDONE\n")
             f.flush()
@@ -114,12 +116,13 @@ def root(directory):
     for name in ("etc/postfix", "var/log", "var/lib", "var/spool", "dev", "tmp", "run"):
         os.makedirs(os.path.join(root, name))
     os.chmod(os.path.join(root, "tmp"), 0o1777)
-    lab.mount("/dev", os.path.join(root, "dev"), None, lab.MS_BIND | lab.MS_REC)
+    lab.devices(os.path.join(root, "dev"))
     with open(os.path.join(root, "etc/passwd"), "w") as f:
-        f.write(f"root:x:0:0::/:/bin/sh\npostfix:x:{UID}:{UID}::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n"
-                "site:x:1001:1001::/:/bin/sh\n")
+        f.write(f"root:x:0:0::/:/bin/sh\npostfix:x:{UID}:{UID}::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n" +
+                "".join(f"site{n}:x:{n}:{n}::/:/bin/sh\n" for n in USERS))
     with open(os.path.join(root, "etc/group"), "w") as f:
-        f.write(f"root:x:0:\npostfix:x:{UID}:\npostdrop:x:{POSTDROP}:\nnogroup:x:65534:\nsite:x:1001:\n")
+        f.write(f"root:x:0:\npostfix:x:{UID}:\npostdrop:x:{POSTDROP}:\nnogroup:x:65534:\n" +
+                "".join(f"site{n}:x:{n}:\n" for n in USERS))
     # What the package's postinst does: postdrop writes where its caller may not. The package
     # itself stays as it is; a copy with the bit is mounted over it.
     for tool in ("postdrop", "postqueue"):
@@ -182,7 +185,9 @@ class Postfix:
 
     def spool(self, **more):
         """The lines of a [spool] section of Spoolward."""
-        lines = {"format": "postfix", "path": self.queue, "owner": UID, "hashed": "deferred, defer", "hash_depth": 1}
+        lines = {"format": "postfix", "path": self.queue, "owner": UID,
+                 "hashed": self.main.get("hash_queue_names", "deferred, defer"),
+                 "hash_depth": self.main.get("hash_queue_depth", 1)}
         return "\n".join(f"{k} = {v}" for k, v in dict(lines, **more).items())
 
     def start(self):
@@ -213,10 +218,16 @@ class Postfix:
     def flush(self):
         self.tool("postqueue", "-f")
 
-    def sendmail(self, uid, sender, recipients, text):
-        """sendmail(1), run by an ordinary user."""
-        lab.run("chroot", f"--userspec={uid}:{uid}", "--groups=", self.root, "/usr/sbin/sendmail", "-C", self.conf, "-i",
-                "-f", sender, *recipients, input=text)
+    def sendmail_many(self, uid, id, count, header=""):
+        """sendmail(1), run count times by an ordinary user; returns the expected {(id, recipient)}."""
+        body = "from a web form\n"
+        header = header + "\n" if header else ""
+        text = f"X-Test-Sum: {fnv(body.replace(chr(10), chr(13) + chr(10)).encode()):016x}\nSubject: form\n{header}\n{body}"
+        script = (f"n=0; while [ $n -lt {count} ]; do printf 'X-Test-Id: {id}-%s\\n%s' $n \"$1\" | "
+                  f"/usr/sbin/sendmail -C {self.conf} -i -f site@local.example r$n.{id}@there.example || exit 1; "
+                  "n=$((n + 1)); done")
+        lab.run("chroot", f"--userspec={uid}:{uid}", "--groups=", self.root, "/bin/sh", "-c", script, "sh", text)
+        return {(f"{id}-{n}", f"r{n}.{id}@there.example") for n in range(count)}
 
     def queued(self):
         """{directory: files} of what is still with Postfix, and of what is on its way to a cell."""
@@ -243,9 +254,17 @@ class Postfix:
             return [line for line in f if re.search(pattern, line)]
 
 
+def fnv(text):
+    """The sum that flood.c and sink.c make of a body."""
+    h = 0xcbf29ce484222325
+    for byte in text:
+        h = (h ^ byte) * 0x100000001b3 & 0xffffffffffffffff
+    return h
+
+
 def records(text):
     """(type, value) of a queue file up to its end, as far as no milter edited it."""
-    at, content = 0, None
+    at = 0
     while at + 2 <= len(text):
         kind, length, shift = text[at:at + 1], 0, 0
         at += 1
@@ -264,7 +283,6 @@ def records(text):
 
 def held(cells):
     """{(id, recipient): times} of what lies in the quarantine: recipients that are still to be served."""
-    import collections
     found = collections.Counter()
     for directory, _, files in os.walk(cells):
         for name in files:
