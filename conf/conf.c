@@ -152,10 +152,24 @@ static bool section_ok(struct build *b, const struct ini_section *s, enum sectio
 	return true;
 }
 
-static void find_keys(struct build *b, struct built *to, const struct ini_section *s)
+/* "unknown key", and where to look for the right one. */
+static void unknown_key(struct build *b, const struct built *to, const struct ini_section *s, const struct ini_entry *e)
 {
 	char near[HINT], show[SHOWN];
+	const char *gap = *s->name ? " " : "";
 
+	for (const struct row *r = conf_rows; r->key != NULL; r++)
+		if (strcmp(r->key, e->key) == 0) {
+			mistake(b->m, e->line, "%s is a key of %s, not of [%s%s%s]", e->key,
+				section_rows[r->section].title, s->kind, gap, s->name);
+			return;
+		}
+	mistake(b->m, e->line, "unknown key \"%s\" in [%s%s%s]%s", shown(show, slice_str(e->key)), s->kind, gap, s->name,
+		hint(near, nearest(slice_str(e->key), key_at, &to->kind)));
+}
+
+static void find_keys(struct build *b, struct built *to, const struct ini_section *s)
+{
 	for (size_t i = 0; i < s->n; i++) {
 		const struct ini_entry *e = &s->entries[i];
 		size_t r = 0;
@@ -163,8 +177,7 @@ static void find_keys(struct build *b, struct built *to, const struct ini_sectio
 		while (r < b->rows && (conf_rows[r].section != to->kind || strcmp(conf_rows[r].key, e->key) != 0))
 			r++;
 		if (r == b->rows) {
-			mistake(b->m, e->line, "unknown key \"%s\" in [%s%s%s]%s", shown(show, slice_str(e->key)), s->kind,
-				*s->name ? " " : "", s->name, hint(near, nearest(slice_str(e->key), key_at, &to->kind)));
+			unknown_key(b, to, s, e);
 		} else if (to->given[r].line > 0) {
 			mistake(b->m, e->line, "%s is given twice, first in line %d", e->key, to->given[r].line);
 		} else {
@@ -191,7 +204,7 @@ static void read_keys(struct build *b, const struct built *to)
 			continue;
 		}
 		if (row->type->read(row, slice_trim(slice_str(value)), to->object, &e) != 0)
-			mistake(b->m, to->given[r].line, "%s = %s: %s", row->key, shown(show, slice_str(value)), e.text);
+			mistake(b->m, to->given[r].line, "%s = \"%s\": %s", row->key, shown(show, slice_str(value)), e.text);
 	}
 }
 
