@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/own.h"
 #include "quarantine/cli.h"
 
@@ -36,7 +37,7 @@ static const struct { const char *line, *command, *args; } good[] = {
 	{ "incidents --all", "incidents", "{\"all\": true}" },
 	{ "inc", "incidents", "{}" },
 	{ "list", "list", "{}" },
-	{ "li --incident 7 --origin login:joe@example.com", "list", "{\"incident\": 7, \"origin\": \"login:joe@example.com\"}" },
+	{ "lis --incident 7 --origin login:joe@example.com", "list", "{\"incident\": 7, \"origin\": \"login:joe@example.com\"}" },
 	{ "list --sender *@x.org --larger 10K --spool main", "list",
 	  "{\"larger\": 10240, \"sender\": \"*@x.org\", \"spool\": \"main\"}" },
 	{ "list --sender=*@x.org --since=@17", "list", "{\"sender\": \"*@x.org\", \"since\": 17}" },
@@ -83,7 +84,7 @@ static const struct { const char *line, *says; } bad[] = {
 	{ "", "say what to do" },
 	{ "frob", "there are: status incidents" },
 	{ "l", "could be any of: list lift log" },
-	{ "re", NULL },
+	{ "re", "say which" },
 	{ "release", "say which" },
 	{ "purge --yes", "say which" },
 	{ "release 7", "--incident 7" },
@@ -130,12 +131,8 @@ static void bad_lines(void **state)
 		struct err e = { 0 };
 		print_message("  %s\n", bad[i].line);
 		int rc = parse(bad[i].line, &c, &e, room);
-		if (bad[i].says == NULL) { /* a beginning that only one command has */
-			assert_string_equal(c.command->name, "release");
-		} else {
-			assert_int_equal(rc, -1);
-			assert_non_null(strstr(e.text, bad[i].says));
-		}
+		assert_int_equal(rc, -1);
+		assert_non_null(strstr(e.text, bad[i].says));
 		cli_free(&c);
 	}
 }
@@ -190,7 +187,7 @@ static void ago(void **state)
 	(void)state;
 	assert_int_equal(parse("list --since 2h --before @100", &c, &e, room), 0);
 	int64_t since = json_integer_value(json_object_get(c.args, "since"));
-	assert_true(since > 1600000000 && since % 1 == 0);
+	assert_in_range(clock_real_s() - since, 7200, 7260);
 	assert_int_equal(json_integer_value(json_object_get(c.args, "before")), 100);
 	cli_free(&c);
 }
