@@ -88,6 +88,28 @@ size_t escape_text(char *dst, size_t cap, struct slice in, enum escape_how how)
 	return used;
 }
 
+size_t text_utf8(char *dst, size_t cap, struct slice in)
+{
+	size_t used = 0;
+
+	while (in.n > 0 && cap > 0) {
+		uint32_t c = 0;
+		size_t take = utf8(in, &c);
+		struct slice unit = take > 0 && c != 0 ? (struct slice){ in.p, take } : SLICE("\xef\xbf\xbd");
+
+		if (used + unit.n + 1 > cap)
+			break;
+		memcpy(dst + used, unit.p, unit.n);
+		used += unit.n;
+		take = take ? take : 1;
+		in.p += take;
+		in.n -= take;
+	}
+	if (cap > 0)
+		dst[used] = '\0';
+	return used;
+}
+
 size_t escape_columns(const char *text)
 {
 	struct slice s = slice_str(text);

@@ -19,6 +19,9 @@ size_t escape_text(char *dst, size_t cap, struct slice in, enum escape_how how);
 /* The length in bytes of the printable character at s.p, 0 if it must be escaped. */
 size_t escape_passes(struct slice s);
 
+/* The same text as well-formed UTF-8: bytes that are not, and NUL, become U+FFFD. Controls stay. */
+size_t text_utf8(char *dst, size_t cap, struct slice in);
+
 /* Display columns of escaped text (wcwidth; the result of escape_text() only). */
 size_t escape_columns(const char *text);
 

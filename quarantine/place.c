@@ -250,19 +250,34 @@ void place_down(struct place *p)
 	(void)pthread_rwlock_unlock(&p->lock);
 }
 
-int place_dir(const struct place *p, unsigned dir, unsigned depth, struct slice id)
+int place_at(const struct place *p, const char *path, const char **file)
 {
-	char path[SPOOL_PATH_MAX];
-	char *slash;
+	char dir[SPOOL_PATH_MAX];
+	const char *slash = strrchr(path, '/');
 
-	if (p->root_fd < 0 || !spool_path(p->format, dir, depth, id, path)) {
+	*file = slash ? slash + 1 : path;
+	if (p->root_fd < 0) {
 		errno = ENOENT;
 		return -1;
 	}
-	slash = strrchr(path, '/');
-	if (slash != NULL)
-		*slash = '\0';
-	return open_beneath(p->root_fd, slash ? path : "", O_PATH | O_DIRECTORY);
+	(void)slice_text(dir, sizeof dir, (struct slice){ path, slash ? (size_t)(slash - path) : 0 });
+	return open_beneath(p->root_fd, dir, O_PATH | O_DIRECTORY);
+}
+
+bool place_live(const struct place *p, struct slice id)
+{
+	char path[SPOOL_PATH_MAX];
+	const char *file;
+	struct stat st;
+
+	for (unsigned dir = 0; dir < p->format->ndirs; dir++) {
+		if (!spool_path(p->format, dir, spool_depth(&p->set, p->format->dirs[dir].name), id, path))
+			continue;
+		own_fd fd = place_at(p, path, &file);
+		if (fd >= 0 && fstatat(fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			return true;
+	}
+	return false;
 }
 
 void stage_name(char out[STAGE_NAME], unsigned dir, unsigned depth, uint64_t ino, struct slice id)
@@ -305,13 +320,18 @@ static enum claim claim_from(struct place *p, unsigned dir, unsigned depth, stru
 			     const char *name, struct err *e)
 {
 	char path[SPOOL_PATH_MAX];
+	const char *file;
 	struct stat st;
-	own_fd fd = place_dir(p, dir, depth, id);
 
-	if (fd < 0)
-		return errno == ENOENT ? CLAIM_GONE : (err_sys(e, "open the directory of a message"), CLAIM_FAILED);
-	(void)spool_path(p->format, dir, depth, id, path);
-	const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
+	if (!spool_path(p->format, dir, depth, id, path))
+		return CLAIM_GONE;
+	own_fd fd = place_at(p, path, &file);
+	if (fd < 0 && errno == ENOENT)
+		return CLAIM_GONE;
+	if (fd < 0) {
+		(void)err_sys(e, "open the directory of %s", path);
+		return CLAIM_FAILED;
+	}
 	if (wait_if_busy && (p->format->dirs[dir].traits & DIR_BUSY) != 0)
 		return fstatat(fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0 ? CLAIM_WAIT : CLAIM_GONE;
 	if (sys_move(fd, file, p->stage_fd, name) == 0)
@@ -326,16 +346,16 @@ static enum claim claim_from(struct place *p, unsigned dir, unsigned depth, stru
 static int claim_check(struct place *p, struct slice id, uint64_t ino, struct claimed *c, struct err *e)
 {
 	char path[SPOOL_PATH_MAX];
+	const char *file;
 
 	if (fstatat(p->stage_fd, c->name, &c->st, AT_SYMLINK_NOFOLLOW) != 0)
 		return err_sys(e, "look at what was taken");
 	if (S_ISREG(c->st.st_mode) && c->st.st_nlink == 1 && c->st.st_ino == ino &&
 	    (p->brief.owner < 0 || c->st.st_uid == (uid_t)p->brief.owner))
 		return 0;
-	own_fd fd = place_dir(p, c->dir, c->depth, id);
 	(void)spool_path(p->format, c->dir, c->depth, id, path);
-	const char *slash = strrchr(path, '/');
-	if (fd < 0 || sys_move(p->stage_fd, c->name, fd, slash ? slash + 1 : path) != 0)
+	own_fd fd = place_at(p, path, &file);
+	if (fd < 0 || sys_move(p->stage_fd, c->name, fd, file) != 0)
 		return err_sys(e, "%s is not the file that was seen, and could not be put back", path);
 	return err_set(e, ERR_HOSTILE, "%s is not the file that was seen", path);
 }

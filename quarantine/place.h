@@ -46,8 +46,11 @@ void place_free(struct place *);
 int place_up(struct place *, int cells_fd, struct err *e);
 void place_down(struct place *);
 
-/* The directory that holds part 0 of id, O_PATH; -1 with errno. */
-int place_dir(const struct place *, unsigned dir, unsigned depth, struct slice id);
+/* The directory that holds a path below the root (from spool_path() or spool_part_path()), O_PATH, and the file's
+ * name in it. No symlink is followed, nothing above the root is reached. -1 with errno. */
+int place_at(const struct place *, const char *path, const char **file);
+/* Is there a message of this id in any of the MTA's directories? */
+bool place_live(const struct place *, struct slice id);
 
 enum claim { CLAIM_DONE, CLAIM_GONE, CLAIM_WAIT, CLAIM_FAILED };
 struct claimed {

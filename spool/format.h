@@ -62,6 +62,7 @@ enum part_trait {
 	PART_LIVE = 1 << 0,     /* its name makes the message live: first out, last in. Exactly one */
 	PART_OPTIONAL = 1 << 1, /* may be absent */
 	PART_LOG = 1 << 2,      /* the MTA's log about the message: comes along, is not put back */
+	PART_NOTICE = 1 << 4,   /* what the MTA still has to tell the sender: stays, and follows a release under the new id */
 	PART_LINK = 1 << 3,     /* must be linked into the stage before the live part leaves */
 };
 
@@ -97,7 +98,7 @@ struct spool_format {
 	bool (*fresh)(struct slice old, int64_t sec, int32_t usec, uint64_t ino, unsigned attempt, struct queue_id *out);
 
 	bool owned;                  /* every queue file belongs to the spool's owner; another's file is hostile */
-	uint8_t release_dir;         /* index into dirs */
+	uint8_t release_dir;         /* index into dirs, or RELEASE_WHERE_IT_WAS */
 	mode_t file_mode;            /* of the released live part; 0: as it was */
 	const char *kick_path;       /* unix socket or FIFO below the root that wakes the MTA, or NULL */
 	struct slice kick_bytes;
@@ -109,6 +110,7 @@ struct spool_format {
 	bool release_same;           /* put back into the directory it was taken from, not into release_dir */
 };
 
+#define RELEASE_WHERE_IT_WAS 255
 #define SPOOL_FORMATS_MAX 16
 extern const struct spool_format *const spool_formats[]; /* NULL at the end */
 const struct spool_format *spool_format_find(struct slice name);

@@ -1,0 +1,271 @@
+#include "quarantine/recover.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "base/sys.h"
+#include "quarantine/release.h"
+
+struct undone {
+	struct store *store;
+	struct place *place;
+	struct err *e;
+	int rc;
+};
+
+/* RELEASING before its commit: undo. Behind it: forward. PURGING: forward. */
+static int finish_row(void *arg, struct row *r)
+{
+	struct undone *u = arg;
+	char stage[STAGE_NAME];
+	struct err e;
+	int rc;
+
+	if (r->state == ROW_PURGING) {
+		rc = purge_forward(u->store, r, &e);
+	} else if (r->new_id.n > 0) {
+		rc = release_forward(u->store, u->place, r, &e);
+	} else {
+		stage_release_name(stage, r->id);
+		rc = sys_unlink(u->place->stage_fd, stage) != 0 && errno != ENOENT ? err_sys(&e, "remove %s", stage) : 0;
+		if (rc == 0)
+			rc = ledger_move(u->store->ledger, r->id, ROW_RELEASING, ROW_HELD, clock_real_s(), &e) < 0 ? -1 : 0;
+	}
+	if (rc != 0) { /* one that cannot be finished must not stop the others */
+		(void)err_add(&e, "recover m%lld", (long long)r->id);
+		*u->e = e;
+		u->rc = -1;
+	}
+	return 0;
+}
+
+int recover_place(struct store *s, struct place *p, struct err *e)
+{
+	struct undone u = { .store = s, .place = p, .e = e };
+	struct selection q = { .spool = p->brief.name, .states = 1u << ROW_RELEASING | 1u << ROW_PURGING };
+
+	(void)pthread_mutex_lock(&s->moving);
+	(void)pthread_rwlock_rdlock(&p->lock);
+	int rc = p->stage_fd < 0 ? 0 : ledger_each(s->ledger, &q, finish_row, &u, e);
+	(void)pthread_rwlock_unlock(&p->lock);
+	(void)pthread_mutex_unlock(&s->moving);
+	return rc != 0 ? rc : u.rc;
+}
+
+/* A file in the stage: whose is it, and how far had it come? */
+static int adopt(struct store *s, struct place *p, struct taker *t, const char *name, struct err *e)
+{
+	unsigned dir, depth;
+	uint64_t ino;
+	struct queue_id id;
+	struct row r;
+	int64_t item;
+
+	if (stage_release_parse(slice_str(name), &item)) {
+		/* a copy whose release never committed, or committed and was finished by recover_place() */
+		int found = ledger_get(s->ledger, item, &r, e);
+		bool stale = found == 0 || (found == 1 && r.state != ROW_RELEASING);
+		if (found == 1)
+			row_free(&r);
+		if (found < 0)
+			return -1;
+		return stale && sys_unlink(p->stage_fd, name) != 0 && errno != ENOENT ? err_sys(e, "remove %s", name) : 0;
+	}
+	if (!stage_parse(p->format, &p->set, slice_str(name), &dir, &depth, &ino, &id)) {
+		log_warn("spool %s: the stage holds a file that is not ours: %s", p->brief.name, name);
+		return 0;
+	}
+	int found = ledger_find(s->ledger, p->brief.name, queue_id_slice(&id), ino, &r, e);
+	if (found < 0)
+		return -1;
+	if (found == 1)
+		row_free(&r);
+	if (found == 1 && r.state == ROW_GONE)
+		return sys_unlink(p->stage_fd, name) == 0 || errno == ENOENT ? 0 : err_sys(e, "remove %s", name);
+	if (found == 1 && r.state != ROW_TAKING && r.state != ROW_STAGED && cell_has(&s->cells, r.id, CELL_FILE)) {
+		/* held as a copy; the crash came before the original was removed */
+		return sys_unlink(p->stage_fd, name) == 0 || errno == ENOENT ? 0 : err_sys(e, "remove %s", name);
+	}
+	bool again = found == 1 && (r.state == ROW_TAKING || r.state == ROW_STAGED);
+	if (take_add(t, p->index, name, dir, depth, queue_id_slice(&id), again ? r.incident : 0, again ? r.origin : "",
+		     again ? r.id : 0) != 0)
+		return err_sys(e, "recover %s", name);
+	return 0;
+}
+
+struct orphans {
+	struct store *store;
+	struct place *place;
+	struct taker *taker;
+};
+
+/* A row of a take without its stage file: it is in its cell, or the rename into the stage did not survive. */
+static int adopt_row(void *arg, struct row *r)
+{
+	struct orphans *o = arg;
+	char name[STAGE_NAME];
+	struct err e;
+
+	stage_name(name, r->dir, r->depth, r->ino, queue_id_slice(&r->queue_id));
+	if (faccessat(o->place->stage_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0; /* adopted by its file */
+	if (cell_has(&o->store->cells, r->id, CELL_FILE))
+		return take_add(o->taker, o->place->index, name, r->dir, r->depth, queue_id_slice(&r->queue_id), r->incident,
+				r->origin, r->id);
+	log_warn("m%lld (%s) was not taken after all: it is with the MTA", (long long)r->id, r->queue_id.text);
+	return ledger_forget(o->store->ledger, r->id, &e);
+}
+
+int recover_takes(struct store *s, struct place *p, struct taker *t, struct err *e)
+{
+	struct selection q = { .spool = p->brief.name, .states = 1u << ROW_TAKING | 1u << ROW_STAGED };
+	struct orphans o = { s, p, t };
+	struct dirent *d;
+	int rc = 0;
+
+	(void)pthread_rwlock_rdlock(&p->lock);
+	int fd = p->stage_fd < 0 ? -1 : openat(p->stage_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	own_dir dir = fd < 0 ? NULL : fdopendir(fd);
+	while (rc == 0 && dir != NULL && (d = readdir(dir)) != NULL)
+		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
+			rc = adopt(s, p, t, d->d_name, e);
+	if (rc == 0 && dir != NULL)
+		rc = ledger_each(s->ledger, &q, adopt_row, &o, e);
+	(void)pthread_rwlock_unlock(&p->lock);
+	return rc;
+}
+
+struct rebuild {
+	struct store *store;
+	uint64_t n;
+	struct err *e;
+};
+
+static int rebuild_cell(void *arg, int64_t id)
+{
+	struct rebuild *b = arg;
+	struct err e;
+	struct row r;
+
+	if (!cell_has(&b->store->cells, id, CELL_FILE))
+		return 0; /* fsck names it */
+	if (cell_read_info(&b->store->cells, id, &r, &e) != 0) {
+		log_error("%s: the cell stays as it is", e.text);
+		return 0;
+	}
+	int rc = ledger_put(b->store->ledger, &r, b->e);
+	row_free(&r);
+	b->n += rc == 0;
+	return rc;
+}
+
+int recover_rebuild(struct store *s, struct err *e)
+{
+	struct rebuild b = { s, 0, e };
+
+	if (ledger_begin(s->ledger, e) != 0)
+		return -1;
+	if (cells_each(&s->cells, rebuild_cell, &b, e) != 0) {
+		ledger_undo(s->ledger);
+		return -1;
+	}
+	if (ledger_commit(s->ledger, e) != 0)
+		return -1;
+	s->rebuilt = b.n > 0;
+	if (b.n > 0)
+		log_warn("the ledger was missing: made anew from %llu cells", (unsigned long long)b.n);
+	return 0;
+}
+
+struct check {
+	struct store *store;
+	bool repair;
+	int (*each)(void *arg, const struct finding *);
+	void *arg;
+	struct err *e;
+};
+
+static int found(struct check *c, const char *what, int64_t id, const char *path, bool safe, bool repaired)
+{
+	struct finding f = { .what = what, .id = id, .safe = safe, .repaired = repaired };
+
+	(void)slice_text(f.path, sizeof f.path, slice_str(path));
+	return c->each(c->arg, &f);
+}
+
+/* Each cell against its row. */
+static int check_cell(void *arg, int64_t id)
+{
+	struct check *c = arg;
+	struct row r;
+	char path[64];
+	bool repaired = false;
+	struct err e;
+
+	(void)snprintf(path, sizeof path, "cells/%lld/m%lld", (long long)(id / 1000), (long long)id);
+	int got = ledger_get(c->store->ledger, id, &r, c->e);
+	if (got < 0)
+		return -1;
+	if (got == 1)
+		row_free(&r);
+	bool whole = cell_has(&c->store->cells, id, CELL_FILE);
+	if (got == 0 && whole) {
+		if (c->repair && cell_read_info(&c->store->cells, id, &r, &e) == 0) {
+			repaired = ledger_put(c->store->ledger, &r, &e) == 0;
+			row_free(&r);
+		}
+		return found(c, "a cell without a row: its description makes the row", id, path, true, repaired);
+	}
+	if (got == 0) {
+		if (c->repair)
+			repaired = cell_remove(&c->store->cells, id, &e) == 0;
+		return found(c, "a cell without a message and without a row", id, path, true, repaired);
+	}
+	if (r.state == ROW_RELEASED || r.state == ROW_PURGED || r.state == ROW_GONE) {
+		if (c->repair)
+			repaired = cell_remove(&c->store->cells, id, &e) == 0;
+		return found(c, "a cell whose message was released or purged", id, path, true, repaired);
+	}
+	return 0;
+}
+
+/* Each held row against its cell. Nothing here is repaired by itself: a missing message is for a person. */
+static int check_row(void *arg, struct row *r)
+{
+	struct check *c = arg;
+	struct stat st;
+	struct err e;
+	char path[64];
+
+	(void)snprintf(path, sizeof path, "cells/%lld/m%lld/" CELL_FILE, (long long)(r->id / 1000), (long long)r->id);
+	own_fd fd = cell_open_file(&c->store->cells, r->id, CELL_FILE, &e);
+	if (fd < 0)
+		return found(c, "a held message without its file", r->id, path, false, false);
+	if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != r->size)
+		return found(c, "a held message whose file has another size", r->id, path, false, false);
+	if (!cell_has(&c->store->cells, r->id, CELL_INFO))
+		return found(c, "a cell without its description", r->id, path, true,
+			     c->repair && cell_write_info(&c->store->cells, r, &e) == 0);
+	return 0;
+}
+
+int fsck(struct store *s, bool repair, int (*each)(void *, const struct finding *), void *arg, struct err *e)
+{
+	struct check c = { s, repair, each, arg, e };
+	struct selection q = { .states = 1u << ROW_HELD | 1u << ROW_UNCERTAIN };
+	int rc;
+
+	for (size_t i = 0; i < s->nplaces; i++)
+		if (s->places[i].stage_fd < 0 && (rc = found(&c, "a spool that is not there", 0, s->places[i].brief.root, false,
+							      false)) != 0)
+			return rc;
+	(void)pthread_mutex_lock(&s->moving);
+	rc = cells_each(&s->cells, check_cell, &c, e);
+	if (rc == 0)
+		rc = ledger_each(s->ledger, &q, check_row, &c, e);
+	(void)pthread_mutex_unlock(&s->moving);
+	return rc;
+}
