@@ -4,7 +4,7 @@ const struct section_row section_rows[SECTION_KINDS] = {
 	[SECTION_GLOBAL] = { "spoolward", "[spoolward]", false, "What holds for the whole daemon." },
 	[SECTION_SPOOL] = { "spool", "[spool NAME]", true,
 		"One queue to guard. At least one is needed, and each has a section.\n"
-		"NAME appears in alerts and selects with --spool: letters, digits and _ . - (case does not count)." },
+		"NAME appears in alerts and selects with --spool: letters and digits, dot, \"-\" and \"_\"; case does not count." },
 	[SECTION_RULE] = { "rule", "[rule NAME]", true,
 		"How much is too much: an origin that passes limit within per trips the rule.\n"
 		"If the file has any rule, only the rules of the file apply.\n"

@@ -217,7 +217,7 @@ static void bounds(void **state)
 		else if (rows[i].says == NULL)
 			assert_null(says);
 		else
-			assert_true(says != NULL && slice_starts(slice_str(says), slice_str(rows[i].says)));
+			assert_true(says != NULL && strstr(says, rows[i].says) != NULL);
 		conf_free(c);
 	}
 }
