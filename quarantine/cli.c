@@ -117,14 +117,10 @@ const struct cli_command *cli_command_find(const char *word, struct err *e)
 	return NULL;
 }
 
-static int64_t integer(uint64_t v)
+/* By pointer: the parser that fills it runs in the same list of arguments. */
+static json_t *number(bool ok, const uint64_t *v)
 {
-	return v > INT64_MAX ? INT64_MAX : (int64_t)v;
-}
-
-static json_t *number(bool ok, int64_t v)
-{
-	return ok ? json_integer(v) : NULL;
+	return ok ? json_integer(*v > INT64_MAX ? INT64_MAX : (json_int_t)*v) : NULL;
 }
 
 static bool origin_ok(struct slice text)
@@ -150,7 +146,7 @@ static json_t *drip_json(struct slice text)
 	uint64_t v = 0;
 
 	(void)slice_drop_tail(&text, SLICE("/m"));
-	return number(slice_u64(text, 1000000, &v) && v > 0, integer(v));
+	return number(slice_u64(text, 1000000, &v) && v > 0, &v);
 }
 
 static const char *const take_what[] = {
@@ -177,13 +173,13 @@ static json_t *take_value(enum take take, const char *text)
 	case TAKE_ORIGIN:
 		return origin_ok(s) ? json_string(text) : NULL;
 	case TAKE_NUMBER:
-		return number(slice_u64(s, INT32_MAX, &u), integer(u));
+		return number(slice_u64(s, INT32_MAX, &u), &u);
 	case TAKE_SIZE:
-		return number(conf_size(s, &u), integer(u));
+		return number(conf_size(s, &u), &u);
 	case TAKE_TIME:
 		return time_json(s);
 	case TAKE_DURATION:
-		return number(conf_duration(s, &v) && v > 0, v);
+		return conf_duration(s, &v) && v > 0 ? json_integer(v) : NULL;
 	case TAKE_DRIP:
 		return drip_json(s);
 	}

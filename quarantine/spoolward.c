@@ -333,8 +333,15 @@ static int ask_daemon(struct session *s, int fd, const char *command, json_t *ar
 
 /* ---- without the daemon ---- */
 
+static void say_one(const char *text)
+{
+	say(text, NULL);
+}
+
+/* Spools are brought up (and what a crash left is mended) only where something is to change. */
 static int open_store(struct session *s)
 {
+	const struct cli_command *k = s->cli.command;
 	struct err e;
 
 	if (s->conf == NULL) {
@@ -343,8 +350,10 @@ static int open_store(struct session *s)
 		return CODE_NOT_RUNNING;
 	}
 	if (store_open(s->conf, &s->store, &e) == 0) {
-		if (s->cli.command->verb != NULL)
+		if (k->verb != NULL)
 			say("the daemon is not running; doing the work here", NULL);
+		if (k->verb != NULL || k->id == CLI_FSCK)
+			store_up(s->store, say_one);
 		return CODE_DONE;
 	}
 	if (e.kind == ERR_EXISTS) {
