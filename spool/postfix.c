@@ -140,8 +140,10 @@ static int jump(struct reader *r, const struct record *rec)
 
 	if (rc < 1)
 		return rc;
-	if (!number(text, &to) || to >= r->src->size || ++r->jumps > JUMPS_MAX)
+	if (!number(text, &to) || ++r->jumps > JUMPS_MAX)
 		return REC_BAD;
+	if (to >= r->src->size)
+		return REC_CUT; /* what milters add lies at the end */
 	if (to > 0)
 		r->at = to;
 	return 1;
@@ -366,7 +368,7 @@ static void take_attr(struct facts *f, struct slice text)
 			f->card->arrived_s = (int64_t)v;
 			f->created = true;
 		}
-	} else if (slice_eq(name, SLICE("trace_flags"))) {
+	} else if (slice_eq(name, SLICE("trace_flags")) && !slice_eq(text, SLICE("0"))) {
 		f->card->flags |= CARD_NOT_BUSY;
 	}
 }
