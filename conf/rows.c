@@ -3,7 +3,8 @@
 const struct section_row section_rows[SECTION_KINDS] = {
 	[SECTION_GLOBAL] = { "spoolward", "[spoolward]", false, "What holds for the whole daemon." },
 	[SECTION_SPOOL] = { "spool", "[spool NAME]", true,
-		"One queue to guard. At least one is needed, and each has a section.\n"
+		"One queue to guard.\n"
+		"At least one is needed, and each has a section.\n"
 		"NAME appears in alerts and selects with --spool: letters and digits, dot, \"-\" and \"_\"; case does not count." },
 	[SECTION_RULE] = { "rule", "[rule NAME]", true,
 		"How much is too much: an origin that passes limit within per trips the rule.\n"
