@@ -170,30 +170,34 @@ def unpack(directory, wanted):
             run("dpkg", "-x", os.path.join(debs, deb), os.path.join(directory, "root"))
 
 
-def packages(name, *wanted):
-    """A directory with these Debian packages and all they need, unpacked; made once, then kept."""
+def cached(name, make):
+    """A directory that make(scratch directory) leaves as "root"; made once, then kept."""
     if os.geteuid() != 0:
         raise Missing("root")
-    cache = os.path.join(BASE, f"spoolward-packages-{os.geteuid()}")
+    cache = os.path.join(BASE, "spoolward-cache")
     os.makedirs(cache, mode=0o700, exist_ok=True)
     st = os.lstat(cache)
-    if st.st_uid != os.geteuid() or st.st_mode & 0o077 or not os.path.isdir(cache) or os.path.islink(cache):
-        raise Missing(f"a directory {cache} that is ours alone")
+    if st.st_uid != 0 or st.st_mode & 0o077 or not stat.S_ISDIR(st.st_mode):
+        raise Missing(f"a directory {cache} that is root's alone")
     root = os.path.join(cache, name)
     with open(os.path.join(cache, "lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two tests at once unpack one after the other
-        if os.path.isdir(root):
-            return root
-        if not shutil.which("apt-get") or not shutil.which("dpkg"):
-            raise Missing("apt-get and dpkg")
-        # Unpacked beside and renamed: a root that exists is whole.
-        made = fresh("new-", cache)
-        try:
-            unpack(made, wanted)
-            os.rename(os.path.join(made, "root"), root)
-        finally:
-            remove(made)
+        if not os.path.isdir(root):
+            # Made beside and renamed: a root that exists is whole.
+            scratch = fresh("new-", cache)
+            try:
+                make(scratch)
+                os.rename(os.path.join(scratch, "root"), root)
+            finally:
+                remove(scratch)
     return root
+
+
+def packages(name, *wanted):
+    """A directory with these Debian packages and all they need, unpacked."""
+    if not shutil.which("apt-get") or not shutil.which("dpkg"):
+        raise Missing("apt-get and dpkg")
+    return cached(name, lambda directory: unpack(directory, wanted))
 
 
 # ------------------------------------------------------------------------------- a private world
