@@ -10,7 +10,7 @@
 #define GAP 2
 #define WAIT_TABLE 512   /* rows that decide about the widths */
 #define WAIT_STREAM 32   /* the same where rows are many and come slowly */
-#define WIDEST_PADDING 44 /* no terminal: longer values stand out instead of pushing all others */
+#define WIDEST_PADDING 48 /* no terminal: longer values stand out instead of pushing all others */
 #define CELL_MAX (1u << 20)
 #define LIST_SHOWN 3
 #define ITEMS_SHOWN 50
@@ -79,7 +79,7 @@ static const struct column finding_columns[] = {
 	{ 0 },
 };
 static const struct column spool_columns[] = {
-	{ "  SPOOL", "name", SHAPE_TEXT, 8, 0 },
+	{ "SPOOL", "name", SHAPE_TEXT, 8, 0 },
 	{ "FORMAT", "format", SHAPE_TEXT, 0, 0 },
 	{ "STATE", "state", SHAPE_TEXT, 0, 0 },
 	{ "QUEUED", "queued", SHAPE_NUMBER, 0, 0 },
@@ -172,7 +172,7 @@ void render_size(char out[RENDER_NUMBER], int64_t bytes)
 	}
 	for (v /= 1024; v >= 1023.95 && unit + 1 < sizeof units - 1; v /= 1024)
 		unit++;
-	(void)snprintf(out, RENDER_NUMBER, v < 9.95 ? "%.1f%c" : "%.0f%c", v, units[unit]);
+	(void)snprintf(out, RENDER_NUMBER, v < 99.95 ? "%.1f%c" : "%.0f%c", v, units[unit]);
 }
 
 void render_count(char out[RENDER_NUMBER], int64_t count)
@@ -429,15 +429,16 @@ static size_t char_bytes(const char *s)
 	return n;
 }
 
-/* At most width columns; also bounded in bytes, a character of no width may come a thousandfold. */
-static void put_cut(FILE *out, const char *text, size_t width)
+/* At most width columns; also bounded in bytes, a character of no width may come a thousandfold. The columns printed. */
+static size_t put_cut(FILE *out, const char *text, size_t width)
 {
-	size_t used = 0, columns = 0;
+	size_t used = 0, columns = escape_columns(text);
 
-	if (escape_columns(text) <= width && strlen(text) <= width * 8 + 16) {
+	if (columns <= width && strlen(text) <= width * 8 + 16) {
 		(void)fputs(text, out);
-		return;
+		return columns;
 	}
+	columns = 0;
 	while (text[used] != '\0') {
 		char one[8] = "";
 		size_t n = char_bytes(text + used);
@@ -449,7 +450,8 @@ static void put_cut(FILE *out, const char *text, size_t width)
 		used += n;
 	}
 	(void)fwrite(text, 1, used, out);
-	(void)fprintf(out, "..%*s", columns + 2 < width ? (int)(width - columns - 2) : 0, "");
+	(void)fputs("..", out);
+	return columns + 2;
 }
 
 static bool right(const struct column *c)
@@ -457,19 +459,22 @@ static bool right(const struct column *c)
 	return c->shape == SHAPE_NUMBER || c->shape == SHAPE_SIZE;
 }
 
-/* flush: the last column, nothing is padded behind it. */
-static void put_cell(const struct render *r, const struct column *c, const char *text, size_t width, bool last)
+/* Blanks are owed until something follows: no line ends in them. */
+static void put_cell(const struct render *r, const struct column *c, const char *text, size_t width, size_t *owed)
 {
 	size_t columns = escape_columns(text), pad = columns < width ? width - columns : 0;
 
 	if (right(c))
-		(void)fprintf(r->out, "%*s", (int)pad, "");
-	if (r->terminal && c->flex > 0)
-		put_cut(r->out, text, width);
-	else
-		(void)fputs(text, r->out);
-	if (!last)
-		(void)fprintf(r->out, "%*s", (int)(right(c) ? 0 : pad) + GAP, "");
+		*owed += pad;
+	if (*text != '\0') {
+		(void)fprintf(r->out, "%*s", (int)*owed, "");
+		*owed = 0;
+		if (r->terminal && c->flex > 0)
+			columns = put_cut(r->out, text, width);
+		else
+			(void)fputs(text, r->out);
+	}
+	*owed += (right(c) || columns > width ? 0 : width - columns) + GAP;
 }
 
 static size_t columns_of(const struct column *cs)
@@ -521,14 +526,12 @@ static void fit(struct render *r, const struct column *cs, const json_t *rows, s
 
 static void put_line(const struct render *r, const struct column *cs, const json_t *row, const size_t *widths)
 {
-	size_t n = columns_of(cs), last = n;
 	struct text t = { 0 };
+	size_t owed = 0;
 
-	for (size_t i = 0; i < n; i++)
-		last = widths[i] > 0 ? i : last;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; cs[i].title != NULL; i++)
 		if (widths[i] > 0)
-			put_cell(r, &cs[i], row ? cell(&t, row, &cs[i], brief(r)) : cs[i].title, widths[i], i == last);
+			put_cell(r, &cs[i], row ? cell(&t, row, &cs[i], brief(r)) : cs[i].title, widths[i], &owed);
 	free(t.p);
 	(void)fputc('\n', r->out);
 }
@@ -810,6 +813,7 @@ static void begin(struct render *r)
 		put_line(r, cs, json_array_get(r->waiting, i), r->widths);
 	json_decref(r->waiting);
 	r->waiting = NULL;
+	(void)fflush(r->out); /* somebody waits for the first rows */
 }
 
 void render_row(struct render *r, const json_t *row)
@@ -854,7 +858,7 @@ void render_progress(FILE *err, const json_t *progress, bool terminal)
 	render_count(done_text, done);
 	render_count(total_text, total);
 	(void)fputs(terminal ? "\r" : "", err);
-	put_cut(err, field(&t, progress, "what"), 20);
+	(void)put_cut(err, field(&t, progress, "what"), 20);
 	(void)fputc(' ', err);
 	if (terminal) {
 		(void)fputc('[', err);

@@ -53,8 +53,8 @@ static json_t *raw(const char *p, size_t n)
 static void sizes(void **state)
 {
 	static const struct { int64_t bytes; const char *text; } rows[] = {
-		{ 0, "0" }, { 1023, "1023" }, { 1024, "1.0K" }, { 2355, "2.3K" }, { 10240, "10K" }, { 1048575, "1.0M" },
-		{ 12897484, "12M" }, { 1073741824, "1.0G" }, { INT64_MAX, "8.0E" }, { -5, "-5" },
+		{ 0, "0" }, { 1023, "1023" }, { 1024, "1.0K" }, { 2355, "2.3K" }, { 10240, "10.0K" }, { 1048575, "1.0M" },
+		{ 12897484, "12.3M" }, { 1073741824, "1.0G" }, { 102400, "100K" }, { INT64_MAX, "8.0E" }, { -5, "-5" },
 	};
 	char out[RENDER_NUMBER];
 
@@ -184,6 +184,7 @@ static void table(void **state)
 	for (int i = 0; i < 41; i++) {
 		assert_true(slice_line(&rest, &line));
 		assert_in_range(line.n, 30, 80);
+		assert_int_not_equal(line.p[line.n - 1], ' ');
 	}
 	assert_int_equal(rest.n, 0);
 	assert_non_null(strstr(p.text, "2.3K"));
