@@ -309,7 +309,8 @@ static bool add_entry(struct ini *ini, const char *key, const char *value)
 /* The dictionary keeps the order of the file as long as nothing is unset. */
 static bool take_all(const dictionary *d, struct ini *out)
 {
-	for (ssize_t i = 0; i < d->size; i++) {
+	/* the type of size is not the same in 4.1 and 4.2 */
+	for (size_t i = 0; i < (size_t)d->size; i++) {
 		if (d->key[i] == NULL)
 			continue;
 		if (d->val[i] == NULL ? !add_section(out, d->key[i]) : !add_entry(out, d->key[i], d->val[i]))
