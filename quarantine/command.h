@@ -81,13 +81,13 @@ struct command {
 	const char *name;
 	enum command_role role;
 	bool changes; /* refused without the store's lock */
-	int (*run)(struct store *, const struct caller *, json_t *args, struct emit *); /* returns the code, emits no "end" */
+	int (*run)(struct store *, const struct caller *, json_t *args, struct emit *); /* returns the code and emits "end" */
 	const char *what;
 };
 extern const struct command commands[]; /* name NULL at the end */
 const struct command *command_find(const char *name);
 
-/* Runs it and emits "end". Returns the code. */
+/* Runs it, "end" included. Returns the code. */
 int command_run(const struct command *, struct store *, const struct caller *, json_t *args, struct emit *);
 
 #endif
