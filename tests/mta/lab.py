@@ -281,9 +281,6 @@ def contained(main, clients=()):
     """Runs main(directory) in a world of its own and returns the exit code."""
     if os.geteuid() != 0:
         raise Missing("root")
-    for tool in ("sink", "flood"):
-        if not os.access(os.path.join(BUILD, "tools", tool), os.X_OK):
-            raise Missing(f"{BUILD}/tools/{tool} (make tools)")
     directory = fresh("sw-")  # short: unix socket paths end at 107 bytes
     pid = 0
 
@@ -312,6 +309,12 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def built(*programs):
+    for name in programs:
+        if not os.access(os.path.join(BUILD, name), os.X_OK):
+            raise Missing(f"{BUILD}/{name}")
 
 
 class Process:
