@@ -1,7 +1,6 @@
 # bash completion for spoolward(8)
 
-_spoolward_commands='status incidents list show release purge hold lift trust origins traffic top log fsck check-config
-help'
+_spoolward_commands='status incidents list show release purge hold lift trust origins log fsck check-config help'
 
 # Words that the daemon knows, by key; a daemon that does not answer costs half a second at most.
 _spoolward_ask()
@@ -21,7 +20,7 @@ _spoolward()
 {
 	local cur prev words cword command='' i
 	local select='--incident --origin --sender --recipient --subject --larger --before --since --spool --all'
-	local every='--json -c --socket'
+	local every='--json -c --socket -V'
 
 	if declare -F _init_completion >/dev/null; then
 		# a login is login:joe: the colon is part of the word
@@ -48,7 +47,6 @@ _spoolward()
 	--origin) _spoolward_reply "$(_spoolward_ask origin incidents)" ;;
 	--for | --trust) _spoolward_reply '1h 8h 1d 7d 30d' && return ;;
 	--drip) _spoolward_reply '10/m 60/m 300/m' && return ;;
-	--days) _spoolward_reply '1 7 30 90' && return ;;
 	--larger) _spoolward_reply '100K 1M 10M' && return ;;
 	--sender | --recipient | --subject | --before | --since | --spool) return ;;
 	esac
@@ -81,7 +79,7 @@ _spoolward()
 			fi
 			;;
 		lift) _spoolward_reply "$(_spoolward_ask origin origins)" ;;
-		traffic) _spoolward_reply "--days --csv $every" ;;
+		help) _spoolward_reply "$_spoolward_commands --names" ;;
 		fsck) _spoolward_reply "--repair $every" ;;
 		check-config) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
 		*) _spoolward_reply "$every" ;;
