@@ -11,24 +11,29 @@
 #define SELECT "[SELECT]"
 
 const struct cli_command cli_commands[] = {
-	{ CLI_STATUS, "status", "", "health in a few lines; exit 0 healthy, 1 degraded, 3 not running", RENDER_STATUS, 0, 0,
-	  false, NULL },
+	{ CLI_STATUS, "status", "", "health in a few lines; exit 0 healthy, 1 degraded, 3 not running", RENDER_STATUS,
+	  0, 0, false, NULL },
 	{ CLI_INCIDENTS, "incidents", "[--all]", "one line per incident", RENDER_INCIDENT, 0, 0, false, NULL },
 	{ CLI_LIST, "list", SELECT, "held messages", RENDER_MESSAGE, 0, UINT32_MAX, false, NULL },
-	{ CLI_SHOW, "show", "INCIDENT|MESSAGE [--raw]", "an incident: why and what; a message: envelope, headers, parts, text",
-	  RENDER_INCIDENT, 1, 1, false, NULL },
-	{ CLI_RELEASE, "release", "SELECT [--trust DUR] [--drip N/m]", "give messages back to the mail server", RENDER_MESSAGE, 0,
-	  UINT32_MAX, true, "released" },
-	{ CLI_PURGE, "purge", "SELECT [--yes]", "destroy messages; asks first", RENDER_MESSAGE, 0, UINT32_MAX, true, "purged" },
-	{ CLI_HOLD, "hold", "ORIGIN [--for DUR]", "hold what this origin sends, from now on", RENDER_ORIGIN, 1, 1, false, "held" },
+	{ CLI_SHOW, "show", "INCIDENT|MESSAGE [--raw]",
+	  "an incident: why and what; a message: envelope, headers, parts, text", RENDER_INCIDENT, 1, 1, false, NULL },
+	{ CLI_RELEASE, "release", "SELECT [--trust DUR] [--drip N/m]", "give messages back to the mail server",
+	  RENDER_MESSAGE, 0, UINT32_MAX, true, "released" },
+	{ CLI_PURGE, "purge", "SELECT [--yes]", "destroy messages; asks first", RENDER_MESSAGE, 0, UINT32_MAX, true,
+	  "purged" },
+	{ CLI_HOLD, "hold", "ORIGIN [--for DUR]", "hold what this origin sends, from now on", RENDER_ORIGIN, 1, 1,
+	  false, "held" },
 	{ CLI_LIFT, "lift", "ORIGIN", "stop holding or trusting this origin", RENDER_ORIGIN, 1, 1, false, "lifted" },
-	{ CLI_TRUST, "trust", "ORIGIN --for DUR", "never hold this origin until then", RENDER_ORIGIN, 1, 1, false, "trusted" },
-	{ CLI_ORIGINS, "origins", "", "what is held or trusted, until when, by whom", RENDER_ORIGIN, 0, 0, false, NULL },
+	{ CLI_TRUST, "trust", "ORIGIN --for DUR", "never hold this origin until then", RENDER_ORIGIN, 1, 1, false,
+	  "trusted" },
+	{ CLI_ORIGINS, "origins", "", "what is held or trusted, until when, by whom", RENDER_ORIGIN, 0, 0, false,
+	  NULL },
 	{ CLI_LOG, "log", SELECT, "who did what when", RENDER_AUDIT, 0, UINT32_MAX, false, NULL },
 	{ CLI_FSCK, "fsck", "[--repair]", "compare ledger, cells and spools", RENDER_FINDING, 0, 0, false, NULL },
-	{ CLI_CHECK, "check-config", "[FILE]", "read a configuration; mistakes with file and line", RENDER_PLAIN, 0, 1, false,
+	{ CLI_CHECK, "check-config", "[FILE]", "read a configuration; mistakes with file and line", RENDER_PLAIN, 0, 1,
+	  false, NULL },
+	{ CLI_HELP, "help", "[COMMAND] [--names]", "this text, or more about one command", RENDER_PLAIN, 0, 1, false,
 	  NULL },
-	{ CLI_HELP, "help", "[COMMAND] [--names]", "this text, or more about one command", RENDER_PLAIN, 0, 1, false, NULL },
 	{ CLI_VERSION, NULL, NULL, NULL, RENDER_PLAIN, 0, 0, false, NULL },
 };
 
@@ -53,15 +58,19 @@ struct option {
 static const struct option options[] = {
 	{ "--incident", "N", TAKE_NUMBER, ON_SELECT, true, "incident", 0, "taken for this incident" },
 	{ "--origin", "ORIGIN", TAKE_ORIGIN, ON_SELECT, true, "origin", 0, "of this origin, as login:joe@example.com" },
-	{ "--sender", "PATTERN", TAKE_TEXT, ON_SELECT, true, "sender", 0, "envelope sender; * and ? stand for anything" },
+	{ "--sender", "PATTERN", TAKE_TEXT, ON_SELECT, true, "sender", 0,
+	  "envelope sender; * and ? stand for anything" },
 	{ "--recipient", "PATTERN", TAKE_TEXT, ON_SELECT, true, "recipient", 0, "one of the recipients" },
 	{ "--subject", "PATTERN", TAKE_TEXT, ON_SELECT, true, "subject", 0, "subject" },
 	{ "--spool", "NAME", TAKE_TEXT, ON_SELECT, true, "spool", 0, "taken from this spool" },
 	{ "--larger", "SIZE", TAKE_SIZE, ON_SELECT, true, "larger", 0, "larger than 500K, 10M, ..." },
-	{ "--before", "TIME", TAKE_TIME, ON_SELECT, true, "before", 0, "before 2026-12-31, 2026-12-31T10:00, or 2h ago: 2h" },
+	{ "--before", "TIME", TAKE_TIME, ON_SELECT, true, "before", 0,
+	  "before 2026-12-31, 2026-12-31T10:00, or 2h ago: 2h" },
 	{ "--since", "TIME", TAKE_TIME, ON_SELECT, true, "since", 0, "since then, as with --before" },
-	{ "--all", NULL, TAKE_FLAG, ON_SELECT | ON(CLI_INCIDENTS), true, "all", 0, "everything; of incidents: also the closed ones" },
-	{ "--trust", "DUR", TAKE_DURATION, ON(CLI_RELEASE), false, "trust", 0, "and trust the origins for so long, as 2h or 7d" },
+	{ "--all", NULL, TAKE_FLAG, ON_SELECT | ON(CLI_INCIDENTS), true, "all", 0,
+	  "everything; of incidents: also the closed ones" },
+	{ "--trust", "DUR", TAKE_DURATION, ON(CLI_RELEASE), false, "trust", 0,
+	  "and trust the origins for so long, as 2h or 7d" },
 	{ "--drip", "N/m", TAKE_DRIP, ON(CLI_RELEASE), false, "drip", 0, "at most N messages a minute" },
 	{ "--yes", NULL, TAKE_FLAG, ON(CLI_PURGE), false, LOCAL(yes), "do not ask" },
 	{ "--raw", NULL, TAKE_FLAG, ON(CLI_SHOW), false, LOCAL(raw), "the bytes of the message" },
@@ -151,7 +160,8 @@ static json_t *drip_json(struct slice text)
 
 static const char *const take_what[] = {
 	[TAKE_TEXT] = "must be UTF-8 text, not empty",
-	[TAKE_ORIGIN] = "no origin; write it as login:joe@example.com, uid:1001, script:..., client:192.0.2.7, sender:... or domain:...",
+	[TAKE_ORIGIN] = "no origin; write it as login:joe@example.com, uid:1001, script:..., client:192.0.2.7, "
+			"sender:... or domain:...",
 	[TAKE_NUMBER] = "must be a number",
 	[TAKE_SIZE] = "no size; write it as 500K or 10M",
 	[TAKE_TIME] = "no time; write it as 2026-12-31, 2026-12-31T10:00, or 2h for two hours ago",
@@ -264,7 +274,8 @@ static int set_options(struct cli *c, const struct words *w, bool *selected, str
 		const struct option *o = w->opts[i].option;
 		const char *v = w->opts[i].value;
 		if (!(o->on & ON(c->command->id)))
-			return usage(e, o->name, "does not belong to \"%s\"; it takes: %s", c->command->name, c->command->usage);
+			return usage(e, o->name, "does not belong to \"%s\"; it takes: %s", c->command->name,
+				     c->command->usage);
 		*selected = *selected || o->selects;
 		if (o->key != NULL) {
 			if (json_object_get(c->args, o->key) != NULL)
@@ -301,8 +312,8 @@ static int set_ids(struct cli *c, const struct words *w, struct err *e)
 	(void)json_object_set_new(c->args, "ids", ids);
 	for (size_t i = 1; i < w->nwords; i++) {
 		if (incident_id(w->word[i]))
-			return usage(e, w->word[i], "a message is m%s; for all of an incident say --incident %s", w->word[i],
-				     w->word[i]);
+			return usage(e, w->word[i], "a message is m%s; for all of an incident say --incident %s",
+				     w->word[i], w->word[i]);
 		if (!message_id(w->word[i]))
 			return usage(e, w->word[i], "no message; they are named m12 and so on");
 		(void)json_array_append_new(ids, json_string(w->word[i]));
@@ -344,7 +355,8 @@ static int finish(struct cli *c, bool selected, struct err *e)
 	enum cli_id id = c->command->id;
 
 	if (c->command->must_select && !selected)
-		return usage(e, NULL, "say which: --incident N, --origin ORIGIN, --sender PATTERN, message ids, ... or --all");
+		return usage(e, NULL,
+			     "say which: --incident N, --origin ORIGIN, --sender PATTERN, message ids, ... or --all");
 	if (id == CLI_TRUST && json_object_get(c->args, "for") == NULL)
 		return usage(e, NULL, "say for how long, as --for 7d: nobody is trusted for ever by hand");
 	if (id == CLI_SHOW && c->raw && !c->message)
@@ -423,7 +435,8 @@ void cli_help_command(FILE *out, const struct cli_command *c)
 {
 	(void)fprintf(out, "spoolward %s%s%s\n  %s\n", c->name, *c->usage ? " " : "", c->usage, c->what);
 	if (ON(c->id) & ON_SELECT)
-		(void)fprintf(out, "SELECT is message ids (m12) and any of the options below; they combine with AND.\n");
+		(void)fprintf(out,
+			      "SELECT is message ids (m12) and any of the options below; they combine with AND.\n");
 	help_options(out, ON(c->id), false);
 	(void)fprintf(out, "with every command:\n");
 	help_options(out, ON_ALL, true);

@@ -191,7 +191,10 @@ void render_count(char out[RENDER_NUMBER], int64_t count)
 
 void render_span(char out[RENDER_NUMBER], int64_t seconds)
 {
-	static const struct { int64_t s; char name; } units[] = { { 86400, 'd' }, { 3600, 'h' }, { 60, 'm' }, { 1, 's' } };
+	static const struct {
+		int64_t s;
+		char name;
+	} units[] = { { 86400, 'd' }, { 3600, 'h' }, { 60, 'm' }, { 1, 's' } };
 	size_t used = 0;
 
 	out[used++] = '0';
@@ -199,7 +202,8 @@ void render_span(char out[RENDER_NUMBER], int64_t seconds)
 	for (size_t i = used = 0; seconds > 0 && i < sizeof units / sizeof *units; i++) {
 		if (seconds < units[i].s)
 			continue;
-		int n = snprintf(out + used, RENDER_NUMBER - used, "%" PRId64 "%c", seconds / units[i].s, units[i].name);
+		int n = snprintf(out + used, RENDER_NUMBER - used, "%" PRId64 "%c", seconds / units[i].s,
+				 units[i].name);
 		used += n > 0 && (size_t)n < RENDER_NUMBER - used ? (size_t)n : 0;
 		seconds %= units[i].s;
 	}
@@ -429,7 +433,8 @@ static size_t char_bytes(const char *s)
 	return n;
 }
 
-/* At most width columns; also bounded in bytes, a character of no width may come a thousandfold. The columns printed. */
+/* At most width columns, and bounded in bytes: a character of no width may come a thousandfold.
+ * Returns the columns printed. */
 static size_t put_cut(FILE *out, const char *text, size_t width)
 {
 	size_t used = 0, columns = escape_columns(text);

@@ -36,15 +36,19 @@
 
 /* ---- declared and real types ---- */
 
-enum family { FAMILY_UNKNOWN, FAMILY_TEXT, FAMILY_IMAGE, FAMILY_SOUND, FAMILY_VIDEO, FAMILY_PDF, FAMILY_OFFICE, FAMILY_ARCHIVE,
-	FAMILY_PROGRAM };
+enum family {
+	FAMILY_UNKNOWN, FAMILY_TEXT, FAMILY_IMAGE, FAMILY_SOUND, FAMILY_VIDEO, FAMILY_PDF, FAMILY_OFFICE,
+	FAMILY_ARCHIVE, FAMILY_PROGRAM
+};
 
 static const struct { const char *head; enum family family; } types[] = {
-	{ "text/rtf", FAMILY_OFFICE }, { "text/x-msdos-batch", FAMILY_PROGRAM }, { "text/x-shellscript", FAMILY_PROGRAM },
+	{ "text/rtf", FAMILY_OFFICE }, { "text/x-msdos-batch", FAMILY_PROGRAM },
+	{ "text/x-shellscript", FAMILY_PROGRAM },
 	{ "text/x-php", FAMILY_PROGRAM }, { "text/x-perl", FAMILY_PROGRAM }, { "text/x-script", FAMILY_PROGRAM },
 	{ "text/", FAMILY_TEXT }, { "message/", FAMILY_TEXT }, { "application/json", FAMILY_TEXT },
-	{ "application/xml", FAMILY_TEXT }, { "application/javascript", FAMILY_TEXT }, { "application/ics", FAMILY_TEXT },
-	{ "application/csv", FAMILY_TEXT }, { "image/", FAMILY_IMAGE }, { "audio/", FAMILY_SOUND }, { "video/", FAMILY_VIDEO },
+	{ "application/xml", FAMILY_TEXT }, { "application/javascript", FAMILY_TEXT },
+	{ "application/ics", FAMILY_TEXT }, { "application/csv", FAMILY_TEXT },
+	{ "image/", FAMILY_IMAGE }, { "audio/", FAMILY_SOUND }, { "video/", FAMILY_VIDEO },
 	{ "application/ogg", FAMILY_SOUND }, { "application/pdf", FAMILY_PDF }, { "application/x-pdf", FAMILY_PDF },
 	{ "application/msword", FAMILY_OFFICE }, { "application/rtf", FAMILY_OFFICE },
 	{ "application/vnd.ms-", FAMILY_OFFICE }, { "application/vnd.openxmlformats", FAMILY_OFFICE },
@@ -57,7 +61,8 @@ static const struct { const char *head; enum family family; } types[] = {
 	{ "application/x-xz", FAMILY_ARCHIVE }, { "application/zstd", FAMILY_ARCHIVE },
 	{ "application/x-iso9660", FAMILY_ARCHIVE }, { "application/java-archive", FAMILY_PROGRAM },
 	{ "application/x-dosexec", FAMILY_PROGRAM }, { "application/x-msdownload", FAMILY_PROGRAM },
-	{ "application/vnd.microsoft.portable-executable", FAMILY_PROGRAM }, { "application/x-executable", FAMILY_PROGRAM },
+	{ "application/vnd.microsoft.portable-executable", FAMILY_PROGRAM },
+	{ "application/x-executable", FAMILY_PROGRAM },
 	{ "application/x-sharedlib", FAMILY_PROGRAM }, { "application/x-pie-executable", FAMILY_PROGRAM },
 	{ "application/x-mach-binary", FAMILY_PROGRAM }, { "application/x-ms-shortcut", FAMILY_PROGRAM },
 	{ "application/x-msi", FAMILY_PROGRAM }, { "application/x-java-applet", FAMILY_PROGRAM },
@@ -100,10 +105,11 @@ static bool denies(enum family claimed, enum family real)
 {
 	if (claimed == FAMILY_UNKNOWN || real == FAMILY_UNKNOWN || claimed == real)
 		return false;
-	/* a modern office file is a zip; a program may be a script, which is text; svg is text too */
-	return !(claimed == FAMILY_OFFICE && real == FAMILY_ARCHIVE) && !(claimed == FAMILY_PROGRAM && real == FAMILY_TEXT) &&
-	       !(claimed == FAMILY_PROGRAM && real == FAMILY_ARCHIVE) && !(claimed == FAMILY_SOUND && real == FAMILY_VIDEO) &&
-	       !(claimed == FAMILY_VIDEO && real == FAMILY_SOUND);
+	/* a modern office file is a zip; a program may be a script, which is text */
+	return !(claimed == FAMILY_OFFICE && real == FAMILY_ARCHIVE) &&
+	       !(claimed == FAMILY_PROGRAM && real == FAMILY_TEXT) &&
+	       !(claimed == FAMILY_PROGRAM && real == FAMILY_ARCHIVE) &&
+	       !(claimed == FAMILY_SOUND && real == FAMILY_VIDEO) && !(claimed == FAMILY_VIDEO && real == FAMILY_SOUND);
 }
 
 bool review_contradicts(const char *declared, const char *name, const char *real)
@@ -156,9 +162,10 @@ static json_t *string_json(const char *s, size_t max)
 
 /* The child cannot open a converter any more: these are in memory before the fence closes. */
 static const char *const charsets[] = {
-	"ISO-8859-1", "ISO-8859-2", "ISO-8859-5", "ISO-8859-7", "ISO-8859-9", "ISO-8859-15", "WINDOWS-1250", "WINDOWS-1251",
-	"WINDOWS-1252", "WINDOWS-1253", "WINDOWS-1254", "WINDOWS-1255", "WINDOWS-1256", "WINDOWS-1257", "KOI8-R", "KOI8-U",
-	"GB2312", "GBK", "GB18030", "BIG5", "EUC-JP", "SHIFT_JIS", "ISO-2022-JP", "EUC-KR", "UTF-7", "US-ASCII", "UTF-16",
+	"ISO-8859-1",   "ISO-8859-2",   "ISO-8859-5",   "ISO-8859-7",   "ISO-8859-9",   "ISO-8859-15",  "WINDOWS-1250",
+	"WINDOWS-1251", "WINDOWS-1252", "WINDOWS-1253", "WINDOWS-1254", "WINDOWS-1255", "WINDOWS-1256", "WINDOWS-1257",
+	"KOI8-R",       "KOI8-U",       "GB2312",       "GBK",          "GB18030",      "BIG5",         "EUC-JP",
+	"SHIFT_JIS",    "ISO-2022-JP",  "EUC-KR",       "UTF-7",        "US-ASCII",     "UTF-16",
 };
 
 static void charsets_load(void)
@@ -174,7 +181,8 @@ static bool charset_ok(const char *name)
 {
 	size_t n = strlen(name);
 
-	return n > 0 && n < 40 && strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:") == n;
+	return n > 0 && n < 40 &&
+	       strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:") == n;
 }
 
 /* To UTF-8 as far as it goes; out has room for 4 bytes each. false: this charset is not to be had. */
@@ -267,8 +275,8 @@ static void look_text(struct look *look, GMimeObject *part, const char *path, si
 		else
 			note(look->notes, "a text is in a character set that cannot be shown");
 	}
-	row = json_pack("{s:s, s:s, s:o, s:o}", "path", path, "type", look->html ? "text/html" : "text/plain", "charset",
-			string_json(charset, 40), "text", text_json(text, n, REVIEW_HEAD));
+	row = json_pack("{s:s, s:s, s:o, s:o}", "path", path, "type", look->html ? "text/html" : "text/plain",
+			"charset", string_json(charset, 40), "text", text_json(text, n, REVIEW_HEAD));
 	(void)json_object_set_new(row, "cut", json_boolean(cut || n > REVIEW_HEAD));
 	(void)json_array_append_new(look->texts, row);
 }
@@ -286,8 +294,9 @@ static void look_leaf(struct look *look, GMimePart *part, json_t *row, const cha
 			real = magic_buffer(look->magic, look->head, head);
 		(void)json_object_set_new(row, "size", json_integer(size));
 		(void)json_object_set_new(row, "real", real ? string_json(real, 127) : json_null());
-		(void)json_object_set_new(row, "contradicts",
-					  json_boolean(real && review_contradicts(declared, part_name((GMimeObject *)part), real)));
+		(void)json_object_set_new(
+			row, "contradicts",
+			json_boolean(real && review_contradicts(declared, part_name((GMimeObject *)part), real)));
 	}
 	if (g_mime_content_type_is_type(type, "text", look->html ? "html" : "plain"))
 		look_text(look, (GMimeObject *)part, path, head, (int64_t)head < size);
@@ -330,8 +339,9 @@ static void look_part(struct look *look, GMimeObject *part, const char *path, un
 		g_free(declared);
 		return;
 	}
-	row = json_pack("{s:s, s:i, s:o, s:o, s:o}", "path", path, "level", (int)level, "type", string_json(declared, 127), "name",
-			string_json(part_name(part), REVIEW_NAME), "disposition", string_json(disposition, 40));
+	row = json_pack("{s:s, s:i, s:o, s:o, s:o}", "path", path, "level", (int)level, "type",
+			string_json(declared, 127), "name", string_json(part_name(part), REVIEW_NAME), "disposition",
+			string_json(disposition, 40));
 	g_free(declared);
 	if (GMIME_IS_PART(part))
 		look_leaf(look, (GMimePart *)part, row, path);
@@ -511,9 +521,10 @@ static int child_parse(struct source *file, const struct spool_format *format, m
 
 static bool limits(void)
 {
-	const struct { int what; rlim_t most; } rows[] = {
-		{ RLIMIT_CPU, CPU_S }, { RLIMIT_FSIZE, 0 }, { RLIMIT_CORE, 0 }, { RLIMIT_NOFILE, 64 }, { RLIMIT_NPROC, 0 },
-		{ RLIMIT_AS, SHADOWED ? RLIM_INFINITY : MEMORY },
+	const struct { int what; rlim_t most;
+	} rows[] = {
+		{ RLIMIT_CPU, CPU_S }, { RLIMIT_FSIZE, 0 }, { RLIMIT_CORE, 0 },
+		{ RLIMIT_NOFILE, 64 }, { RLIMIT_NPROC, 0 }, { RLIMIT_AS, SHADOWED ? RLIM_INFINITY : MEMORY },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -682,7 +693,8 @@ json_t *review_mail(int fd, const struct spool_format *format, struct err *e)
 	json_t *mail = json_loadb(text, n, JSON_ALLOW_NUL, NULL);
 	if (!json_is_object(mail)) {
 		json_decref(mail);
-		(void)err_set(e, ERR_HOSTILE, "the message could not be read (its reader's answer makes no sense); use --raw");
+		(void)err_set(e, ERR_HOSTILE,
+			      "the message could not be read (its reader's answer makes no sense); use --raw");
 		return NULL;
 	}
 	return mail;

@@ -96,7 +96,8 @@ static void on_failed(struct session *s, const json_t *failed)
 	clear_bar(s);
 	say(member_text(failed, "id"), member_text(failed, "why"));
 	if (s->cli.json) {
-		json_t *row = json_pack("{s:s, s:s}", "id", member_text(failed, "id"), "failed", member_text(failed, "why"));
+		json_t *row =
+			json_pack("{s:s, s:s}", "id", member_text(failed, "id"), "failed", member_text(failed, "why"));
 		render_json(stdout, row, RENDER_PLAIN);
 		json_decref(row);
 	}
@@ -127,8 +128,8 @@ static void on_end(struct session *s, const json_t *end)
 	render_end(&s->render);
 	bool did = s->end_code == CODE_DONE || s->end_code == CODE_PARTLY;
 	if (s->cli.json && k->verb != NULL) {
-		json_t *row = json_pack("{s:s, s:i, s:I, s:I, s:I, s:s}", "command", k->name, "code", s->end_code, "done",
-					(json_int_t)member_number(end, "done"), "failed",
+		json_t *row = json_pack("{s:s, s:i, s:I, s:I, s:I, s:s}", "command", k->name, "code", s->end_code,
+					"done", (json_int_t)member_number(end, "done"), "failed",
 					(json_int_t)member_number(end, "failed"), "bytes",
 					(json_int_t)member_number(end, "bytes"), "message", message);
 		render_json(stdout, row, RENDER_PLAIN);
@@ -138,7 +139,9 @@ static void on_end(struct session *s, const json_t *end)
 	}
 	(void)fflush(stdout);
 	if (*message == '\0')
-		message = s->end_code == CODE_NOTHING ? "nothing matched" : s->end_code == CODE_DENIED ? "not permitted" : "";
+		message = s->end_code == CODE_NOTHING  ? "nothing matched"
+			  : s->end_code == CODE_DENIED ? "not permitted"
+						       : "";
 	if (*message != '\0' && s->end_code == CODE_DONE && !s->cli.json) {
 		render_text(stdout, slice_str(message));
 	} else if (*message != '\0' && !(s->cli.json && s->end_code == CODE_DONE)) {
@@ -468,8 +471,8 @@ static int confirm(struct session *s)
 static void check_summary(const struct conf *c, FILE *out)
 {
 	render_word(out, c->file);
-	(void)fprintf(out, ": ok\n  mode %s, %zu spool%s, %zu rule%s, %zu override%s\n", mode_names[c->mode], c->nspools,
-		      c->nspools == 1 ? "" : "s", c->nrules, c->nrules == 1 ? "" : "s", c->noverrides,
+	(void)fprintf(out, ": ok\n  mode %s, %zu spool%s, %zu rule%s, %zu override%s\n", mode_names[c->mode],
+		      c->nspools, c->nspools == 1 ? "" : "s", c->nrules, c->nrules == 1 ? "" : "s", c->noverrides,
 		      c->noverrides == 1 ? "" : "s");
 	for (size_t i = 0; i < c->nspools; i++) {
 		(void)fputs("  spool ", out);
@@ -579,7 +582,8 @@ static int run(struct session *s)
 static void look_around(struct session *s)
 {
 	struct winsize w = { 0 };
-	bool terminal = isatty(STDOUT_FILENO), wide = terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0;
+	bool terminal = isatty(STDOUT_FILENO),
+	     wide = terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0;
 	const char *no_color = getenv("NO_COLOR");
 
 	s->err_terminal = isatty(STDERR_FILENO);

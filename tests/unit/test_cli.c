@@ -30,14 +30,16 @@ static int parse(const char *line, struct cli *c, struct err *e, char room[512])
 	return cli_parse(argc, argv, c, e);
 }
 
-static const struct { const char *line, *command, *args; } good[] = {
+static const struct { const char *line, *command, *args;
+} good[] = {
 	{ "status", "status", "{}" },
 	{ "stat --json", "status", "{}" },
 	{ "--json status", "status", "{}" },
 	{ "incidents --all", "incidents", "{\"all\": true}" },
 	{ "inc", "incidents", "{}" },
 	{ "list", "list", "{}" },
-	{ "lis --incident 7 --origin login:joe@example.com", "list", "{\"incident\": 7, \"origin\": \"login:joe@example.com\"}" },
+	{ "lis --incident 7 --origin login:joe@example.com", "list",
+	  "{\"incident\": 7, \"origin\": \"login:joe@example.com\"}" },
 	{ "list --sender *@x.org --larger 10K --spool main", "list",
 	  "{\"larger\": 10240, \"sender\": \"*@x.org\", \"spool\": \"main\"}" },
 	{ "list --sender=*@x.org --since=@17", "list", "{\"sender\": \"*@x.org\", \"since\": 17}" },

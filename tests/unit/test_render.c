@@ -52,9 +52,11 @@ static json_t *raw(const char *p, size_t n)
 
 static void sizes(void **state)
 {
-	static const struct { int64_t bytes; const char *text; } rows[] = {
-		{ 0, "0" }, { 1023, "1023" }, { 1024, "1.0K" }, { 2355, "2.3K" }, { 10240, "10.0K" }, { 1048575, "1.0M" },
-		{ 12897484, "12.3M" }, { 1073741824, "1.0G" }, { 102400, "100K" }, { INT64_MAX, "8.0E" }, { -5, "-5" },
+	static const struct { int64_t bytes; const char *text;
+	} rows[] = {
+		{ 0, "0" },         { 1023, "1023" },      { 1024, "1.0K" },      { 2355, "2.3K" },
+		{ 10240, "10.0K" }, { 1048575, "1.0M" },   { 12897484, "12.3M" }, { 1073741824, "1.0G" },
+		{ 102400, "100K" }, { INT64_MAX, "8.0E" }, { -5, "-5" },
 	};
 	char out[RENDER_NUMBER];
 
@@ -134,9 +136,10 @@ static void json_times(void **state)
 	render_json(p.r.out, row, RENDER_MESSAGE);
 	render_json(p.r.out, incident, RENDER_INCIDENT);
 	close_page(&p);
-	assert_string_equal(p.text, "{\"id\":\"m1\",\"arrived\":\"2001-09-09T01:46:40+00:00\",\"taken\":null,\"sha256\":null}\n"
-				    "{\"since\":\"2001-09-09T01:46:40+00:00\",\"taken\":5,"
-				    "\"timeline\":[{\"time\":\"2001-09-09T01:46:40+00:00\",\"what\":\"opened\"}]}\n");
+	assert_string_equal(p.text,
+			    "{\"id\":\"m1\",\"arrived\":\"2001-09-09T01:46:40+00:00\",\"taken\":null,\"sha256\":null}\n"
+			    "{\"since\":\"2001-09-09T01:46:40+00:00\",\"taken\":5,"
+			    "\"timeline\":[{\"time\":\"2001-09-09T01:46:40+00:00\",\"what\":\"opened\"}]}\n");
 	json_decref(row);
 	json_decref(incident);
 	free(p.text);
@@ -144,8 +147,13 @@ static void json_times(void **state)
 
 static void text_lines(void **state)
 {
-	static const struct { const char *in, *out; } rows[] = {
-		{ "", "" }, { "a\r\nb", "a\nb\n" }, { "a\tb\n", "a    b\n" }, { "\033[2Jx\n", "\\x1b[2Jx\n" }, { "\r\r\n", "\\x0d\n" },
+	static const struct { const char *in, *out;
+	} rows[] = {
+		{ "", "" },
+		{ "a\r\nb", "a\nb\n" },
+		{ "a\tb\n", "a    b\n" },
+		{ "\033[2Jx\n", "\\x1b[2Jx\n" },
+		{ "\r\r\n", "\\x0d\n" },
 		{ "\t\t\n", "        \n" },
 	};
 
@@ -162,10 +170,10 @@ static void text_lines(void **state)
 
 static json_t *sample(void)
 {
-	return json_pack("{s:s, s:i, s:i, s:i, s:s, s:s, s:[s,s,s,s], s:s, s:s}", "id", "m12", "arrived", 1000000000, "size", 2355,
-			 "recipient_count", 4, "origin", "login:joe.with.a.long.name@example.com", "sender", "joe@example.com",
-			 "recipients", "a@x", "b@x", "c@x", "d@x", "state", "held", "subject",
-			 "Dear friend, you have won, and this goes on and on and on and on");
+	return json_pack("{s:s, s:i, s:i, s:i, s:s, s:s, s:[s,s,s,s], s:s, s:s}", "id", "m12", "arrived", 1000000000,
+			 "size", 2355, "recipient_count", 4, "origin", "login:joe.with.a.long.name@example.com",
+			 "sender", "joe@example.com", "recipients", "a@x", "b@x", "c@x", "d@x", "state", "held",
+			 "subject", "Dear friend, you have won, and this goes on and on and on and on");
 }
 
 static void table(void **state)
@@ -216,12 +224,13 @@ static void nothing(void **state)
 static void pages(void **state)
 {
 	struct page p;
-	json_t *incident = json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:[{s:s, s:i}], s:s}", "id", 7, "state", "quarantined", "rule",
-				     "hourly", "limit", 300, "per", 3600, "since", 1000000000, "subjects", "subject",
-				     "Cheap \033[31mpills", "count", 290, "next", "spoolward release --incident 7");
-	json_t *status = json_pack("{s:b, s:s, s:s, s:i, s:[{s:s,s:s,s:i}], s:[s]}", "running", 1, "mode", "enforce", "version",
-				   "0.1.0", "blind_since", 1000000000, "spools", "name", "main", "format", "postfix", "queued", 12,
-				   "problems", "disk \033full");
+	json_t *incident =
+		json_pack("{s:i, s:s, s:s, s:i, s:i, s:i, s:[{s:s, s:i}], s:s}", "id", 7, "state", "quarantined",
+			  "rule", "hourly", "limit", 300, "per", 3600, "since", 1000000000, "subjects", "subject",
+			  "Cheap \033[31mpills", "count", 290, "next", "spoolward release --incident 7");
+	json_t *status = json_pack("{s:b, s:s, s:s, s:i, s:[{s:s,s:s,s:i}], s:[s]}", "running", 1, "mode", "enforce",
+				   "version", "0.1.0", "blind_since", 1000000000, "spools", "name", "main", "format",
+				   "postfix", "queued", 12, "problems", "disk \033full");
 
 	(void)state;
 	open_page(&p, RENDER_INCIDENT);
@@ -288,8 +297,26 @@ static uint32_t dice(uint32_t sides)
 static json_t *hostile_string(void)
 {
 	static const char *const bits[] = {
-		"\033[31m", "\033]0;x\007", "\r", "\n", "\xc2\x9b", "\xe2\x80\xae", "\xff", "\xc3", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-		"\x7f", "\\", "\"", "\t", "\xcc\x81\xcc\x81\xcc\x81", "\xe4\xb8\xad", "abc", "@example.com", "\xf0\x9f\x98\x80", "\x08\x08",
+		"\033[31m",
+		"\033]0;x\007",
+		"\r",
+		"\n",
+		"\xc2\x9b",
+		"\xe2\x80\xae",
+		"\xff",
+		"\xc3",
+		"\xed\xa0\x80",
+		"\xf4\x90\x80\x80",
+		"\x7f",
+		"\\",
+		"\"",
+		"\t",
+		"\xcc\x81\xcc\x81\xcc\x81",
+		"\xe4\xb8\xad",
+		"abc",
+		"@example.com",
+		"\xf0\x9f\x98\x80",
+		"\x08\x08",
 	};
 	char s[600];
 	size_t n = 0, parts = dice(30);
@@ -336,10 +363,21 @@ static json_t *hostile_value(unsigned depth)
 static json_t *hostile_row(void)
 {
 	static const char *const keys[] = {
-		"id", "spool", "queue_id", "state", "incident", "origin", "sender", "recipients", "recipient_count", "size", "subject",
-		"arrived", "taken", "sha256", "login", "client", "message_id", "rule", "mode", "since", "limit", "per", "reason", "next",
-		"subjects", "senders", "clients_top", "timeline", "updated", "until", "by", "time", "who", "action", "what", "detail",
-		"path", "safe", "problems", "roles", "spools", "version", "blind_since", "mail", "fences",
+		"id",          "spool",      "queue_id",
+		"state",       "incident",   "origin",
+		"sender",      "recipients", "recipient_count",
+		"size",        "subject",    "arrived",
+		"taken",       "sha256",     "login",
+		"client",      "message_id", "rule",
+		"mode",        "since",      "limit",
+		"per",         "reason",     "next",
+		"subjects",    "senders",    "clients_top",
+		"timeline",    "updated",    "until",
+		"by",          "time",       "who",
+		"action",      "what",       "detail",
+		"path",        "safe",       "problems",
+		"roles",       "spools",     "version",
+		"blind_since", "mail",       "fences",
 	};
 	json_t *row = json_object();
 
@@ -347,10 +385,11 @@ static json_t *hostile_row(void)
 		if (dice(4) != 0)
 			(void)json_object_set_new(row, keys[i], hostile_value(0));
 	if (dice(3) == 0) {
-		json_t *mail = json_pack("{s:[{s:o, s:o}], s:[{s:o, s:o, s:b}], s:[{s:o, s:o, s:b}], s:[o]}", "headers", "name",
-					 hostile_string(), "value", hostile_string(), "parts", "type", hostile_string(), "name",
-					 hostile_string(), "contradicts", 1, "texts", "text", hostile_string(), "type",
-					 hostile_string(), "cut", 1, "notes", hostile_string());
+		json_t *mail =
+			json_pack("{s:[{s:o, s:o}], s:[{s:o, s:o, s:b}], s:[{s:o, s:o, s:b}], s:[o]}", "headers",
+				  "name", hostile_string(), "value", hostile_string(), "parts", "type",
+				  hostile_string(), "name", hostile_string(), "contradicts", 1, "texts", "text",
+				  hostile_string(), "type", hostile_string(), "cut", 1, "notes", hostile_string());
 		(void)json_object_set_new(row, "mail", mail);
 	}
 	return row;

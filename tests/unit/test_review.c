@@ -246,13 +246,20 @@ static void not_a_file(void **state)
 
 static void plain_texts(void **state)
 {
-	static const struct { const char *what; struct slice mail; const char *text; } rows[] = {
+	static const struct { const char *what; struct slice mail; const char *text;
+	} rows[] = {
 		{ "no headers", SLICE("\n\nhello"), NULL },
 		{ "no content type", SLICE("Subject: x\n\nhello\n"), "hello\n" },
-		{ "not UTF-8", SLICE("Content-Type: text/plain; charset=utf-8\n\na\xff" "b"), "a\xef\xbf\xbd" "b" },
+		{ "not UTF-8",
+		  SLICE("Content-Type: text/plain; charset=utf-8\n\na\xff"
+			"b"),
+		  "a\xef\xbf\xbd"
+		  "b" },
 		{ "windows-1252", SLICE("Content-Type: text/plain; charset=windows-1252\n\n\x80"), "\xe2\x82\xac" },
-		{ "iso-2022-jp", SLICE("Content-Type: text/plain; charset=iso-2022-jp\n\n\033$B$\"\033(B"), "\xe3\x81\x82" },
-		{ "broken shift_jis", SLICE("Content-Type: text/plain; charset=shift_jis\n\nab\x81"), "ab\xef\xbf\xbd" },
+		{ "iso-2022-jp", SLICE("Content-Type: text/plain; charset=iso-2022-jp\n\n\033$B$\"\033(B"),
+		  "\xe3\x81\x82" },
+		{ "broken shift_jis", SLICE("Content-Type: text/plain; charset=shift_jis\n\nab\x81"),
+		  "ab\xef\xbf\xbd" },
 		{ "a charset that is a path", SLICE("Content-Type: text/plain; charset=\"../../x\"\n\nabc"), "abc" },
 		{ "only HTML", SLICE("Content-Type: text/html\n\n<b>x</b>"), "<b>x</b>" },
 		{ "no bytes", SLICE(""), NULL },
@@ -302,8 +309,9 @@ static void nested(void **state)
 	json_t *mail = review_bytes((struct slice){ bytes, n });
 	assert_non_null(mail);
 	assert_in_range(json_array_size(json_object_get(mail, "parts")), 2, REVIEW_LEVELS);
-	assert_non_null(strstr(member_text(mail, "notes") ? json_string_value(json_array_get(json_object_get(mail, "notes"), 0)) : "",
-			       "nested deeper"));
+	assert_non_null(strstr(
+		member_text(mail, "notes") ? json_string_value(json_array_get(json_object_get(mail, "notes"), 0)) : "",
+		"nested deeper"));
 	json_decref(mail);
 	survive("200 levels, fenced", (struct slice){ bytes, n }, true);
 }
@@ -428,7 +436,8 @@ static void large(void **state)
 
 static void marks(void **state)
 {
-	static const struct { const char *declared, *name, *real; bool mark; } rows[] = {
+	static const struct { const char *declared, *name, *real; bool mark;
+	} rows[] = {
 		{ "application/pdf", "invoice.pdf", "application/x-dosexec", true },
 		{ "application/pdf", "invoice.pdf", "application/pdf", false },
 		{ "application/pdf", "invoice.pdf", "text/html", true },
@@ -436,7 +445,8 @@ static void marks(void **state)
 		{ "application/octet-stream", "invoice.pdf", "application/vnd.microsoft.portable-executable", true },
 		{ "application/octet-stream", "setup.exe", "application/x-dosexec", false },
 		{ "application/octet-stream", "INVOICE.PDF", "application/zip", true },
-		{ "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "a.docx", "application/zip", false },
+		{ "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "a.docx",
+		  "application/zip", false },
 		{ "application/msword", "a.doc", "application/x-dosexec", true },
 		{ "image/png", "a.png", "image/jpeg", false },
 		{ "image/png", "a.png", "text/x-php", true },
@@ -450,8 +460,8 @@ static void marks(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		print_message("  %s %s %s\n", rows[i].declared ? rows[i].declared : "-", rows[i].name ? rows[i].name : "-",
-			      rows[i].real ? rows[i].real : "-");
+		print_message("  %s %s %s\n", rows[i].declared ? rows[i].declared : "-",
+			      rows[i].name ? rows[i].name : "-", rows[i].real ? rows[i].real : "-");
 		assert_int_equal(review_contradicts(rows[i].declared, rows[i].name, rows[i].real), rows[i].mark);
 	}
 }
