@@ -111,7 +111,8 @@ static bool stamps_ok(const struct walk *w)
 
 		if (s->width == 0 || s->width > STAMP_WIDTH_MAX || s->at > w->size || s->width > w->size - s->at)
 			return false;
-		if ((s->pad != '\0' && s->pad != ' ' && s->pad != '0') || s->delta > CARD_TIME_MAX || s->delta < -CARD_TIME_MAX)
+		if ((s->pad != '\0' && s->pad != ' ' && s->pad != '0') || s->delta > CARD_TIME_MAX ||
+		    s->delta < -CARD_TIME_MAX)
 			return false;
 	}
 	return true;

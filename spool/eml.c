@@ -113,7 +113,8 @@ static struct slice unmark(struct slice stem)
 {
 	size_t n = stem.n;
 
-	while (n > 0 && ((stem.p[n - 1] >= '0' && stem.p[n - 1] <= '9') || (stem.p[n - 1] >= 'a' && stem.p[n - 1] <= 'z')))
+	while (n > 0 &&
+	       ((stem.p[n - 1] >= '0' && stem.p[n - 1] <= '9') || (stem.p[n - 1] >= 'a' && stem.p[n - 1] <= 'z')))
 		n--;
 	/* the r itself is one of the letters */
 	if (stem.n - n == 11 && n > 1 && stem.p[n - 1] == '-' && stem.p[n] == 'r')
@@ -192,8 +193,13 @@ static bool is_setting(const char *setting, struct slice name)
 
 static void take_sender(struct facts *f, const struct field *field)
 {
-	static const struct { struct slice name; enum source_of_sender by; } rows[] = {
-		{ { "X-Sender", 8 }, BY_X_SENDER }, { { "Return-Path", 11 }, BY_RETURN_PATH }, { { "From", 4 }, BY_FROM },
+	static const struct {
+		struct slice name;
+		enum source_of_sender by;
+	} rows[] = {
+		{ { "X-Sender", 8 }, BY_X_SENDER },
+		{ { "Return-Path", 11 }, BY_RETURN_PATH },
+		{ { "From", 4 }, BY_FROM },
 	};
 	enum source_of_sender by = is_setting(f->set->sender_header, field->name) ? BY_SETTING : BY_NONE;
 	char text[ADDRESS_MAX];

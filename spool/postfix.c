@@ -306,7 +306,8 @@ static bool postfix_fresh(struct slice old, int64_t sec, int32_t usec, uint64_t 
 			text[n++] = 'z';
 			encode(text, &n, ino, 51, 0);
 		} else {
-			n = (size_t)snprintf(text, sizeof text, "%05X%llX", (unsigned)(us % USEC), (unsigned long long)ino);
+			n = (size_t)snprintf(text, sizeof text, "%05X%llX", (unsigned)(us % USEC),
+					     (unsigned long long)ino);
 		}
 		if (!slice_eq((struct slice){ text, n }, old))
 			return queue_id_set(out, (struct slice){ text, n });
@@ -460,7 +461,7 @@ static int64_t userid(struct slice body)
 	return -1;
 }
 
-/* "1001:form.php" (PHP itself; the uid is not believed), "www.example.com/form.php for 192.0.2.7" (suPHP and others). */
+/* "1001:form.php" (by PHP itself; the uid is not believed), "www.example.com/form.php for 192.0.2.7". */
 static void take_script(struct submitter *s, struct slice body, bool with_uid)
 {
 	static const struct slice tail = { " for ", 5 };
@@ -649,8 +650,11 @@ static void walk_time(struct walker *k, const struct record *rec, struct slice t
 	if (rec->type == 'A' && !k->created && slice_drop_head(&text, key) && text.n <= STAMP_WIDTH_MAX &&
 	    slice_u64(text, CARD_TIME_MAX, &v)) {
 		k->created = true;
+		if (!k->arrived)
+			k->arrived_s = (int64_t)v;
 		add_stamp(k->walk, (struct stamp){ .at = rec->at + key.n, .width = (uint8_t)text.n });
-	} else if (rec->type == 'T' && !k->arrived && slice_cut(&text, ' ', &sec) && slice_u64(sec, CARD_TIME_MAX, &v)) {
+	} else if (rec->type == 'T' && !k->arrived && slice_cut(&text, ' ', &sec) &&
+		   slice_u64(sec, CARD_TIME_MAX, &v)) {
 		k->arrived = true;
 		k->arrived_s = (int64_t)v;
 	} else if (rec->type == 'W' && k->warn_at == 0 && text.n == C_FIELD && number(text, &v) && v > 0 &&
@@ -736,7 +740,7 @@ static int postfix_walk(const struct spool_set *set, struct source *src, struct 
 	if (rc < 0)
 		return broken(&r, rc, e);
 	if (k.warn_at > 0)
-		add_stamp(w, (struct stamp){ .at = k.warn_at, .delta = k.warn_s - k.arrived_s, .width = C_FIELD, .pad = ' ' });
+		add_stamp(w, (struct stamp){ k.warn_at, k.warn_s - k.arrived_s, C_FIELD, ' ' });
 	if (rc > 0 && content > 0)
 		w->flags |= WALK_WHOLE;
 	return 0;
@@ -776,7 +780,8 @@ static const struct spool_part parts[] = {
 };
 
 static const char *const ask[] = {
-	"/usr/sbin/postconf", "-c", "@", "-hx", "queue_directory", "mail_owner", "hash_queue_names", "hash_queue_depth", NULL,
+	"/usr/sbin/postconf", "-c", "@", "-hx", /* prints them in this order */
+	"queue_directory", "mail_owner", "hash_queue_names", "hash_queue_depth", NULL,
 };
 
 const struct spool_format spool_postfix = {

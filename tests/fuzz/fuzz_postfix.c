@@ -9,18 +9,18 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 
 #define MUST(yes) ((yes) ? (void)0 : (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #yes), abort()))
 
-struct seen {
+struct told {
 	size_t bytes, most;
 };
 
 static int put(void *arg, struct slice piece)
 {
-	struct seen *seen = arg;
+	struct told *told = arg;
 
 	MUST(piece.n > 0);
-	seen->bytes += piece.n;
+	told->bytes += piece.n;
 	/* each byte once, and a line end behind each two bytes of record at most */
-	MUST(seen->bytes <= 2 * seen->most + 1);
+	MUST(told->bytes <= 2 * told->most + 1);
 	return 0;
 }
 
@@ -52,7 +52,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	struct slice in = { (const char *)data, size };
 	struct spool_set set = { .now_s = 1795305000, .file_uid = -1 };
 	struct source src = source_mem(in);
-	struct seen seen = { .most = size };
+	struct told told = { .most = size };
 	struct card c;
 	struct err e = { 0 };
 	double start = seconds();
@@ -69,7 +69,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 		MUST(walk_check(&w, WALK_SIZE(&w)));
 	else
 		MUST(e.kind == ERR_HOSTILE);
-	MUST(spool_postfix.content(&src, put, &seen, &e) == 0 || e.kind == ERR_HOSTILE);
+	MUST(spool_postfix.content(&src, put, &told, &e) == 0 || e.kind == ERR_HOSTILE);
 	MUST(seconds() - start < 2.0 + (double)size / 1e6);
 	return 0;
 }

@@ -115,7 +115,13 @@ static void slice_compare(void **state)
 
 static void escape_rows(void **state)
 {
-	static const struct { const char *what; struct slice in; enum escape_how how; size_t cap; const char *out; } rows[] = {
+	static const struct {
+		const char *what;
+		struct slice in;
+		enum escape_how how;
+		size_t cap;
+		const char *out;
+	} rows[] = {
 		{ "plain", S("abc"), ESCAPE_PLAIN, 99, "abc" },
 		{ "escape sequence", S("\x1b[2J"), ESCAPE_PLAIN, 99, "\\x1b[2J" },
 		{ "line feed", S("a\nb"), ESCAPE_PLAIN, 99, "a\\x0ab" },
@@ -253,7 +259,8 @@ static void digests(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(slice_cut_rows),    cmocka_unit_test(slice_line_rows), cmocka_unit_test(slice_number_rows),
+		cmocka_unit_test(slice_cut_rows),    cmocka_unit_test(slice_line_rows),
+		cmocka_unit_test(slice_number_rows),
 		cmocka_unit_test(slice_compare),     cmocka_unit_test(escape_rows),     cmocka_unit_test(net_rows),
 		cmocka_unit_test(net_contains_rows), cmocka_unit_test(errors),          cmocka_unit_test(digests),
 	};

@@ -99,26 +99,37 @@ static void envelope_rows(void **state)
 		uint32_t flags, recipients;
 		struct slice sender, login, client;
 	} rows[] = {
-		{ "plain", &plain, S("From: A <a@x.org>\nTo: b@x.org, c@x.org\nCc: d@x.org\n\nTo: e@x.org\n"), 0, CARD_LOCAL, 3,
+		{ "plain", &plain, S("From: A <a@x.org>\nTo: b@x.org, c@x.org\nCc: d@x.org\n\nTo: e@x.org\n"), 0,
+		  CARD_LOCAL, 3,
 		  S("a@x.org"), S(""), S("") },
 		{ "CRLF and BOM", &plain, S("\xef\xbb\xbf" "From: a@x.org\r\nTo: b@x.org\r\n\r\n"), 0, CARD_LOCAL, 1,
 		  S("a@x.org"), S(""), S("") },
-		{ "X-Receiver counts alone", &plain, S("To: b@x.org, c@x.org\nX-Receiver: d@x.org\nX-Sender: s@x.org\n"), 0,
+		{ "X-Receiver counts alone", &plain,
+		  S("To: b@x.org, c@x.org\nX-Receiver: d@x.org\nX-Sender: s@x.org\n"), 0,
 		  CARD_LOCAL, 1, S("s@x.org"), S(""), S("") },
-		{ "Bcc", &plain, S("From: a@x.org\nBcc: b@x.org,\n c@x.org\n"), 0, CARD_LOCAL, 2, S("a@x.org"), S(""), S("") },
-		{ "Return-Path over From", &plain, S("From: a@x.org\nReturn-Path: <r@x.org>\n"), 0, CARD_LOCAL, 1, S("r@x.org"),
+		{ "Bcc", &plain, S("From: a@x.org\nBcc: b@x.org,\n c@x.org\n"), 0, CARD_LOCAL, 2, S("a@x.org"), S(""),
+		  S("") },
+		{ "Return-Path over From", &plain, S("From: a@x.org\nReturn-Path: <r@x.org>\n"), 0, CARD_LOCAL, 1,
+		  S("r@x.org"),
 		  S(""), S("") },
-		{ "X-Sender over Return-Path", &plain, S("X-Sender: s@x.org\nReturn-Path: <r@x.org>\n"), 0, CARD_LOCAL, 1,
+		{ "X-Sender over Return-Path", &plain, S("X-Sender: s@x.org\nReturn-Path: <r@x.org>\n"), 0,
+		  CARD_LOCAL, 1,
 		  S("s@x.org"), S(""), S("") },
-		{ "null sender", &plain, S("Return-Path: <>\nFrom: a@x.org\n"), 0, CARD_LOCAL | CARD_NULL_SENDER, 1, S(""),
+		{ "null sender", &plain, S("Return-Path: <>\nFrom: a@x.org\n"), 0, CARD_LOCAL | CARD_NULL_SENDER, 1,
+		  S(""),
 		  S(""), S("") },
 		{ "From that is empty", &plain, S("From: <>\nTo: b@x.org\n"), 0, CARD_LOCAL, 1, S(""), S(""), S("") },
-		{ "login not asked for", &plain, S("X-Auth-User: joe\nFrom: a@x.org\n"), 0, CARD_LOCAL, 1, S("a@x.org"), S(""),
+		{ "login not asked for", &plain, S("X-Auth-User: joe\nFrom: a@x.org\n"), 0, CARD_LOCAL, 1,
+		  S("a@x.org"), S(""),
 		  S("") },
-		{ "login", &named, S("x-auth-user:  joe \nFrom: a@x.org\n"), 0, CARD_AUTH, 1, S("a@x.org"), S("joe"), S("") },
-		{ "first login", &named, S("X-Auth-User: joe\nX-Auth-User: eve\n"), 0, CARD_AUTH, 1, S(""), S("joe"), S("") },
-		{ "empty login", &named, S("X-Auth-User:\nFrom: a@x.org\n"), 0, CARD_LOCAL, 1, S("a@x.org"), S(""), S("") },
-		{ "client and sender", &named, S("X-Client: [IPv6:2001:db8::7]\nX-Client: 192.0.2.7\nX-Env-From: <e@x.org>\n"
+		{ "login", &named, S("x-auth-user:  joe \nFrom: a@x.org\n"), 0, CARD_AUTH, 1, S("a@x.org"), S("joe"),
+		  S("") },
+		{ "first login", &named, S("X-Auth-User: joe\nX-Auth-User: eve\n"), 0, CARD_AUTH, 1, S(""), S("joe"),
+		  S("") },
+		{ "empty login", &named, S("X-Auth-User:\nFrom: a@x.org\n"), 0, CARD_LOCAL, 1, S("a@x.org"), S(""),
+		  S("") },
+		{ "client and sender", &named,
+		  S("X-Client: [IPv6:2001:db8::7]\nX-Client: 192.0.2.7\nX-Env-From: <e@x.org>\n"
 		  "X-Sender: s@x.org\n"), 0, CARD_LOCAL, 1, S("e@x.org"), S(""), S("192.0.2.7") },
 		{ "empty file", &plain, S(""), -1, 0, 0, S(""), S(""), S("") },
 		{ "no header", &plain, S("hello\nworld\n"), -1, 0, 0, S(""), S(""), S("") },
@@ -150,7 +161,12 @@ static void envelope_rows(void **state)
 
 static void walk_rows(void **state)
 {
-	static const struct { const char *what; struct slice in; uint32_t open, flags; struct slice rcpts, subject; } rows[] = {
+	static const struct {
+		const char *what;
+		struct slice in;
+		uint32_t open, flags;
+		struct slice rcpts, subject;
+	} rows[] = {
 		{ "To and Cc", S("To: b@x.org\nSubject: hi\n there\nCc: C <c@x.org>\n\nbody"), 2, WALK_WHOLE,
 		  S("b@x.org\0c@x.org\0"), S("hi there") },
 		{ "X-Receiver only", S("To: b@x.org\nX-Receiver: r@x.org\nX-Receiver: s@x.org\n\n"), 2, WALK_WHOLE,

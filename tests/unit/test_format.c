@@ -10,7 +10,9 @@
 #define S(lit) { "" lit, sizeof(lit) - 1 }
 #define ROWS(a) (sizeof(a) / sizeof *(a))
 
-static const struct spool_set hashed = { .names = "*.eml", .hashed = "deferred, defer", .hash_depth = 2, .file_uid = -1 };
+static const struct spool_set hashed = {
+	.names = "*.eml", .hashed = "deferred, defer", .hash_depth = 2, .file_uid = -1,
+};
 static const struct spool_set flat = { .names = "*.eml *.msg", .file_uid = -1 };
 
 static void registry(void **state)
@@ -76,10 +78,11 @@ static void path_rows(void **state)
 		{ "flat", &spool_postfix, 0, 0, S("4ACE7AC8502"), "incoming/4ACE7AC8502" },
 		{ "one level", &spool_postfix, 2, 1, S("4ACE7AC8502"), "deferred/4/4ACE7AC8502" },
 		{ "three levels", &spool_postfix, 2, 3, S("4ACE7AC8502"), "deferred/4/A/C/4ACE7AC8502" },
-		/* 4jX7m4 is the second, 5smc the microsecond: 826832 = 0xC9DD0; Postfix put this one under deferred/C */
+		/* 5smc is the microsecond: 826832 = 0xC9DD0; Postfix put this file under deferred/C */
 		{ "long id", &spool_postfix, 2, 1, S("4jX7m45smcz7w"), "deferred/C/4jX7m45smcz7w" },
 		{ "long id, level 3", &spool_postfix, 2, 3, S("4jX7m45smcz7w"), "deferred/C/9/D/4jX7m45smcz7w" },
-		{ "long id, early microsecond", &spool_postfix, 2, 2, S("4jX7m4001Bz7w"), "deferred/0/0/4jX7m4001Bz7w" },
+		{ "long id, early microsecond", &spool_postfix, 2, 2, S("4jX7m4001Bz7w"),
+		  "deferred/0/0/4jX7m4001Bz7w" },
 		{ "nothing behind the z", &spool_postfix, 2, 1, S("4jX7m45smc7wz"), NULL },
 		{ "too deep", &spool_postfix, 2, 4, S("4ACE7AC8502"), NULL },
 		{ "no such directory", &spool_postfix, 4, 0, S("4ACE7AC8502"), NULL },
@@ -93,7 +96,8 @@ static void path_rows(void **state)
 	for (size_t i = 0; i < ROWS(rows); i++) {
 		char out[SPOOL_PATH_MAX];
 		print_message("  %s\n", rows[i].what);
-		assert_int_equal(spool_path(rows[i].f, rows[i].dir, rows[i].depth, rows[i].id, out), rows[i].path != NULL);
+		bool ok = spool_path(rows[i].f, rows[i].dir, rows[i].depth, rows[i].id, out);
+		assert_int_equal(ok, rows[i].path != NULL);
 		if (rows[i].path != NULL)
 			assert_string_equal(out, rows[i].path);
 	}
@@ -211,8 +215,8 @@ static struct card sound_card(void)
 }
 
 enum breakage {
-	NOTHING, KIND_0, KIND_HIGH, FLAGS, USED, DIR, DEPTH, UID_LOW, UID_HIGH, RECIPIENTS, TIME, NO_ID, BAD_ID, SPAN_END,
-	SPAN_LONG, AUTH_EMPTY, LOGIN_NO_AUTH, LOCAL_NO_UID, NULL_WITH_SENDER, SHORT, TOO_SHORT, EXACT, LONG,
+	NOTHING, KIND_0, KIND_HIGH, FLAGS, USED, DIR, DEPTH, UID_LOW, UID_HIGH, RECIPIENTS, TIME, NO_ID, BAD_ID,
+	SPAN_END, SPAN_LONG, AUTH_EMPTY, LOGIN_NO_AUTH, LOCAL_NO_UID, NULL_WITH_SENDER, SHORT, TOO_SHORT, EXACT, LONG,
 };
 
 static void card_rows(void **state)
@@ -222,7 +226,8 @@ static void card_rows(void **state)
 		{ "unknown kind", KIND_HIGH, false }, { "unknown flag", FLAGS, false }, { "used", USED, false },
 		{ "dir", DIR, false }, { "depth", DEPTH, false }, { "uid -2", UID_LOW, false },
 		{ "uid 2^32", UID_HIGH, false }, { "recipients", RECIPIENTS, false }, { "time before 0", TIME, false },
-		{ "no id", NO_ID, false }, { "id with a slash", BAD_ID, false }, { "span past the end", SPAN_END, false },
+		{ "no id", NO_ID, false }, { "id with a slash", BAD_ID, false },
+		{ "span past the end", SPAN_END, false },
 		{ "login too long", SPAN_LONG, false }, { "auth without login", AUTH_EMPTY, false },
 		{ "login without auth", LOGIN_NO_AUTH, false }, { "local without uid", LOCAL_NO_UID, false },
 		{ "null sender with sender", NULL_WITH_SENDER, false }, { "one byte short", SHORT, false },

@@ -181,25 +181,30 @@ static void real_envelopes(void **state)
 		{ "smtp-ipv6", 0, 1, -1, S("ann@example.com"), S(""), S("::1"), S(""), S("788A3160") },
 		{ "sasl", CARD_AUTH, 1, -1, S("alice@example.com"), S("alice@example.com"), S("127.0.0.1"), S(""),
 		  S("796E7162") },
-		{ "sasl-60-recipients", CARD_AUTH, 60, -1, S("alice@example.com"), S("alice@example.com"), S("127.0.0.1"),
+		{ "sasl-60-recipients", CARD_AUTH, 60, -1, S("alice@example.com"), S("alice@example.com"),
+		  S("127.0.0.1"),
 		  S(""), S("7A4F2164") },
 		{ "sendmail-uid1501", CARD_LOCAL, 1, 1501, S("joe@example.com"), S(""), S(""), S(""), S("") },
-		{ "sendmail-php", CARD_LOCAL, 1, 1500, S("www@example.com"), S(""), S(""), S("1500:contact.php"), S("") },
+		{ "sendmail-php", CARD_LOCAL, 1, 1500, S("www@example.com"), S(""), S(""), S("1500:contact.php"),
+		  S("") },
 		{ "sendmail-xphp", CARD_LOCAL, 1, 1500, S("web@example.org"), S(""), S(""),
 		  S("1500:www.example.com/forum/mail.php"), S("") },
 		{ "sendmail-t", CARD_LOCAL, 4, 1501, S("joe@example.org"), S(""), S(""), S(""), S("") },
 		{ "sendmail-v-reported", CARD_LOCAL, 1, 1501, S("joe@example.com"), S(""), S(""), S(""), S("") },
 		{ "trace-report", CARD_NULL_SENDER | CARD_INTERNAL, 1, -1, S(""), S(""), S(""), S(""), S("") },
 		{ "null-sender-smtp", CARD_NULL_SENDER, 1, -1, S(""), S(""), S("127.0.0.1"), S(""), S("8B0F617B") },
-		{ "smtputf8", 0, 1, -1, S("jos\xc3\xa9@ex\xc3\xa4mple.com"), S(""), S("127.0.0.1"), S(""), S("8BCDF17D") },
+		{ "smtputf8", 0, 1, -1, S("jos\xc3\xa9@ex\xc3\xa4mple.com"), S(""), S("127.0.0.1"), S(""),
+		  S("8BCDF17D") },
 		{ "xforward", 0, 1, -1, S("ann@example.com"), S(""), S("198.51.100.9"), S(""), S("4ACE7AC8502") },
 		{ "xforward-ipv6", 0, 1, -1, S("ann@example.com"), S(""), S("2001:db8::9"), S(""), S("8F99F182") },
-		{ "milter-edited", CARD_AUTH, 5, -1, S("changed@example.com"), S("ann"), S("127.0.0.1"), S(""), S("92CD1185") },
+		{ "milter-edited", CARD_AUTH, 5, -1, S("changed@example.com"), S("ann"), S("127.0.0.1"), S(""),
+		  S("92CD1185") },
 		{ "milter-edited-local", CARD_LOCAL, 5, 1501, S("changed@example.com"), S(""), S(""), S(""), S("") },
 		{ "delay-warning", 0, 1, -1, S("ann@example.com"), S(""), S("127.0.0.1"), S(""), S("C7C49191") },
 		{ "long-id", CARD_AUTH, 1, -1, S("alice@example.com"), S("alice@example.com"), S("127.0.0.1"), S(""),
 		  S("4jX7ps4RN6z7y") },
-		{ "deferred-partly-done", CARD_AUTH, 4, -1, S("alice@example.com"), S("alice@example.com"), S("127.0.0.1"),
+		{ "deferred-partly-done", CARD_AUTH, 4, -1, S("alice@example.com"), S("alice@example.com"),
+		  S("127.0.0.1"),
 		  S(""), S("B308C19B") },
 		{ "bounce", CARD_NULL_SENDER | CARD_INTERNAL, 1, -1, S(""), S(""), S(""), S(""), S("") },
 	};
@@ -231,7 +236,8 @@ static void real_walks(void **state)
 	} rows[] = {
 		{ "smtp", 1, 0, 1, S("bob@example.net\0"), S("hello") },
 		{ "sasl-60-recipients", 60, 0, 1, S(""), S("hello") },
-		{ "sendmail-t", 4, 0, 1, S("a@example.net\0b@example.net\0c@example.net\0e@example.net\0"), S("by header") },
+		{ "sendmail-t", 4, 0, 1, S("a@example.net\0b@example.net\0c@example.net\0e@example.net\0"),
+		  S("by header") },
 		{ "milter-edited", 4, 1, 1,
 		  S("keep@example.net\0added0@example.net\0added1@example.net\0added2@example.net\0"),
 		  S("[edited] a subject that is longer than it was") },
@@ -350,7 +356,8 @@ static void fresh_rows(void **state)
 	for (size_t i = 0; i < ROWS(rows); i++) {
 		struct queue_id id, again;
 		print_message("  %s\n", rows[i].what);
-		bool ok = spool_postfix.fresh(rows[i].old, rows[i].sec, rows[i].usec, rows[i].ino, rows[i].attempt, &id);
+		bool ok = spool_postfix.fresh(rows[i].old, rows[i].sec, rows[i].usec, rows[i].ino, rows[i].attempt,
+			&id);
 		assert_int_equal(ok, rows[i].want != NULL);
 		if (!ok)
 			continue;
@@ -363,7 +370,12 @@ static void fresh_rows(void **state)
 
 static void attributes(void **state)
 {
-	static const struct { const char *what; struct slice attr; uint32_t flags; struct slice login, client, first; } rows[] = {
+	static const struct {
+		const char *what;
+		struct slice attr;
+		uint32_t flags;
+		struct slice login, client, first;
+	} rows[] = {
 		{ "trace", S("trace_flags=1024"), CARD_NOT_BUSY, S(""), S(""), S("") },
 		{ "no trace", S("trace_flags=0"), 0, S(""), S(""), S("") },
 		{ "login", S("sasl_username=joe"), CARD_AUTH, S("joe"), S(""), S("") },
@@ -401,7 +413,8 @@ static void attributes(void **state)
 static void warning_rows(void **state)
 {
 	static const struct { const char *what; int64_t when; bool busy; } rows[] = {
-		{ "sent", -1, false }, { "none", 0, false },       { "long ago", 1, true },         { "now", NOW, true },
+		{ "sent", -1, false },
+		{ "none", 0, false },       { "long ago", 1, true },         { "now", NOW, true },
 		{ "soon", NOW + 2, true }, { "later", NOW + 3, false }, { "in hours", NOW + 14400, false },
 	};
 
@@ -427,31 +440,47 @@ static void warning_rows(void **state)
 
 static void local_rows(void **state)
 {
-	static const struct { const char *what; struct slice sender, line1, line2; uint32_t flags; int64_t uid; struct slice script; } rows[] = {
+	static const struct {
+		const char *what;
+		struct slice sender, line1, line2;
+		uint32_t flags;
+		int64_t uid;
+		struct slice script;
+	} rows[] = {
 		{ "pickup", S("a@x"), S("Received: by h (Postfix, from userid 7)"), S("A: b"), CARD_LOCAL, 7, S("") },
-		{ "other mail_name", S("a@x"), S("Received: by h (Our MTA, from userid 7)"), S("A: b"), CARD_LOCAL, 7, S("") },
+		{ "other mail_name", S("a@x"), S("Received: by h (Our MTA, from userid 7)"), S("A: b"), CARD_LOCAL, 7,
+		  S("") },
 		{ "root", S("a@x"), S("Received: by h (Postfix, from userid 0)"), S("A: b"), CARD_LOCAL, 0, S("") },
 		{ "null sender of a user", S(""), S("Received: by h (Postfix, from userid 7)"), S("A: b"),
 		  CARD_LOCAL | CARD_NULL_SENDER, 7, S("") },
-		{ "bounce", S(""), S("Received: by h (Postfix)"), S("A: b"), CARD_NULL_SENDER | CARD_INTERNAL, -1, S("") },
+		{ "bounce", S(""), S("Received: by h (Postfix)"), S("A: b"), CARD_NULL_SENDER | CARD_INTERNAL, -1,
+		  S("") },
 		{ "probe", S("double-bounce@h"), S("Received: by h (Postfix)"), S("A: b"), CARD_INTERNAL, -1, S("") },
 		{ "forwarded", S("a@x"), S("Received: by h (Postfix)"), S("A: b"), 0, -1, S("") },
-		{ "forged below", S("a@x"), S("Received: by h (Postfix)"), S("Received: by h (Postfix, from userid 0)"), 0, -1, S("") },
-		{ "forged in a subject", S("a@x"), S("Subject: by h (Postfix, from userid 0)"), S("A: b"), 0, -1, S("") },
+		{ "forged below", S("a@x"), S("Received: by h (Postfix)"),
+		  S("Received: by h (Postfix, from userid 0)"), 0, -1, S("") },
+		{ "forged in a subject", S("a@x"), S("Subject: by h (Postfix, from userid 0)"), S("A: b"), 0, -1,
+		  S("") },
 		{ "SMTP line", S("a@x"), S("Received: from x (h [192.0.2.7])"), S("A: b"), 0, -1, S("") },
 		{ "no number", S("a@x"), S("Received: by h (Postfix, from userid x)"), S("A: b"), 0, -1, S("") },
-		{ "number too large", S("a@x"), S("Received: by h (Postfix, from userid 4294967296)"), S("A: b"), 0, -1, S("") },
+		{ "number too large", S("a@x"), S("Received: by h (Postfix, from userid 4294967296)"), S("A: b"), 0,
+		  -1, S("") },
 		{ "not closed", S("a@x"), S("Received: by h (Postfix, from userid 7"), S("A: b"), 0, -1, S("") },
-		{ "script", S("a@x"), S("Received: by h (Postfix, from userid 7)"), S("X-PHP-Originating-Script: 7:f.php"),
+		{ "script", S("a@x"), S("Received: by h (Postfix, from userid 7)"),
+		  S("X-PHP-Originating-Script: 7:f.php"),
 		  CARD_LOCAL, 7, S("7:f.php") },
 		{ "script of another uid", S("a@x"), S("Received: by h (Postfix, from userid 7)"),
 		  S("X-PHP-Originating-Script: 0:f.php"), CARD_LOCAL, 7, S("7:f.php") },
-		{ "script without uid", S("a@x"), S("Received: by h (Postfix, from userid 7)"), S("X-PHP-Originating-Script: f.php"),
+		{ "script without uid", S("a@x"), S("Received: by h (Postfix, from userid 7)"),
+		  S("X-PHP-Originating-Script: f.php"),
 		  CARD_LOCAL, 7, S("") },
-		{ "path", S("a@x"), S("Received: by h (Postfix, from userid 7)"), S("x-php-script: /site/form.php for 192.0.2.7"),
+		{ "path", S("a@x"), S("Received: by h (Postfix, from userid 7)"),
+		  S("x-php-script: /site/form.php for 192.0.2.7"),
 		  CARD_LOCAL, 7, S("7:/site/form.php") },
-		{ "empty script", S("a@x"), S("Received: by h (Postfix, from userid 7)"), S("X-PHP-Script: "), CARD_LOCAL, 7, S("") },
-		{ "script, not local", S("a@x"), S("Received: by h (Postfix)"), S("X-PHP-Script: /f.php"), 0, -1, S("") },
+		{ "empty script", S("a@x"), S("Received: by h (Postfix, from userid 7)"), S("X-PHP-Script: "),
+		  CARD_LOCAL, 7, S("") },
+		{ "script, not local", S("a@x"), S("Received: by h (Postfix)"), S("X-PHP-Script: /f.php"), 0, -1,
+		  S("") },
 	};
 
 	(void)state;

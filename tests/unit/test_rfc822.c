@@ -77,7 +77,8 @@ static void field_rows(void **state)
 		{ "lone CR in a body", S("A: b\rc\r\n"), S("A= b\rc;") },
 		{ "lone CR at a line start", S("A: b\n\rX: c\nD: e\n"), S("A= b;D= e;") },
 		{ "colons", S("A: b: c\n"), S("A= b: c;") },
-		{ "long name", S("aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggggggggghhhhhhhhhh: x\nC: d\n"),
+		{ "long name",
+		  S("aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggggggggghhhhhhhhhh: x\nC: d\n"),
 		  S("C= d;") },
 	};
 	static struct heard out;
