@@ -113,6 +113,9 @@ def root(directory):
             os.mkdir(target)
             lab.mount(os.path.join(source, name), target, None, lab.MS_BIND)
             lab.mount(None, target, None, lab.MS_BIND | lab.MS_REMOUNT | lab.MS_RDONLY)
+    for name in ("bin", "sbin", "lib", "lib64"):  # where all is below usr, a package that we do not have makes these
+        if not os.path.lexists(os.path.join(root, name)) and os.path.isdir(os.path.join(root, "usr", name)):
+            os.symlink("usr/" + name, os.path.join(root, name))
     for name in ("etc/postfix", "var/log", "var/lib", "var/spool", "dev", "tmp", "run"):
         os.makedirs(os.path.join(root, name))
     os.chmod(os.path.join(root, "tmp"), 0o1777)
