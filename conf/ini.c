@@ -293,10 +293,13 @@ static bool add_entry(struct ini *ini, const char *key, const char *value)
 
 	if (s == NULL || colon == NULL)
 		return false;
-	e = reallocarray(s->entries, s->n + 1, sizeof *e);
-	if (e == NULL)
-		return false;
-	s->entries = e;
+	/* room doubles at each power of two */
+	if (s->n == 0 || (s->n & (s->n - 1)) == 0) {
+		e = reallocarray(s->entries, s->n ? 2 * s->n : 1, sizeof *e);
+		if (e == NULL)
+			return false;
+		s->entries = e;
+	}
 	e = &s->entries[s->n];
 	*e = (struct ini_entry){ .key = strdup(colon + 1), .value = strdup(value) };
 	s->n++;
