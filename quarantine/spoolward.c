@@ -136,6 +136,10 @@ static void on_end(struct session *s, const json_t *end)
 		json_decref(row);
 	} else if (k->must_select && did) {
 		sum_up(s, end);
+	} else if (k->verb != NULL && did) {
+		(void)printf("%s ", k->verb);
+		render_word(stdout, s->cli.word);
+		(void)putchar('\n');
 	}
 	(void)fflush(stdout);
 	if (*message == '\0')
@@ -180,31 +184,37 @@ static int show_raw(struct session *s, int fd, const struct spool_format *format
 	return rc;
 }
 
-/* The row, and what the file itself says. The row alone is better than nothing. */
-static void show_message(struct session *s, json_t *row, int fd)
+/* What the file itself says goes into the row, or the bytes straight out. */
+static int read_message(struct session *s, json_t *row, int fd, struct err *e)
 {
 	const struct spool_format *format = spool_format_find(slice_str(member_text(row, "format")));
+
+	if (format == NULL)
+		return err_set(e, ERR_CONFIG, "the message is of a format that is not known here");
+	if (s->cli.raw)
+		return show_raw(s, fd, format, e);
+	json_t *mail = review_mail(fd, format, e);
+	return mail != NULL ? json_object_set_new(row, "mail", mail) : -1;
+}
+
+/* The row alone is better than nothing: what was released or purged has no file any more. */
+static void show_message(struct session *s, json_t *row, int fd)
+{
 	struct err e = { 0 };
 	int rc = 0;
 
-	if (fd < 0)
-		rc = err_set(&e, ERR_GONE, "the file of the message did not come with it");
-	else if (format == NULL)
-		rc = err_set(&e, ERR_CONFIG, "the message is of a format that is not known here");
-	else if (s->cli.raw)
-		rc = show_raw(s, fd, format, &e);
-	else {
-		json_t *mail = review_mail(fd, format, &e);
-		rc = mail != NULL ? json_object_set_new(row, "mail", mail) : -1;
-	}
-	if (rc != 0)
+	if (fd >= 0)
+		rc = read_message(s, row, fd, &e);
+	else
+		(void)err_set(&e, ERR_GONE, "it is not in the quarantine, only its record is left");
+	if (rc != 0 || (fd < 0 && s->cli.raw))
 		s->failed_here = true;
-	if (rc != 0 && s->cli.json)
+	if (s->cli.json && json_object_get(row, "mail") == NULL)
 		(void)json_object_set_new(row, "mail", json_null());
 	if (!s->cli.raw)
 		render_row(&s->render, row);
 	(void)fflush(stdout);
-	if (rc != 0)
+	if (e.text[0] != '\0')
 		say(member_text(row, "id"), e.text);
 }
 
@@ -353,8 +363,10 @@ static int open_store(struct session *s)
 		return CODE_NOT_RUNNING;
 	}
 	if (store_open(s->conf, &s->store, &e) == 0) {
-		if (k->verb != NULL)
+		if (k->verb != NULL) {
 			say("the daemon is not running; doing the work here", NULL);
+			log_open("spoolward", 0, LOG_LEVEL_NOTICE); /* what changes is known to syslog too */
+		}
 		if (k->verb != NULL || k->id == CLI_FSCK)
 			store_up(s->store, say_one);
 		return CODE_DONE;
