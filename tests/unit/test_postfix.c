@@ -689,6 +689,91 @@ static void too_many_attributes(void **state)
 	assert_int_equal(w.flags, WALK_WHOLE);
 }
 
+/* Padding is no content; a placeholder pointer leads nowhere. */
+static void padding(void **state)
+{
+	static struct text got;
+	struct err e = { 0 };
+
+	(void)state;
+	begin(SLICE("a@x.org"));
+	(void)rec('R', SLICE("b@x.org"));
+	start_content();
+	(void)rec('w', SLICE("X-Old: deleted"));
+	(void)rec('N', SLICE("Received: by h (Postfix, from userid 7)"));
+	(void)rec('w', SLICE(""));
+	(void)pointer(0);
+	(void)rec('N', SLICE(""));
+	end_content(1);
+	(void)rec('E', SLICE(""));
+	expect("padding", 0, 0, true);
+	struct source src = source_mem(bytes());
+	got.n = 0;
+	assert_int_equal(spool_postfix.content(&src, collect, &got, &e), 0);
+	assert_true(slice_eq((struct slice){ got.p, got.n }, SLICE("Received: by h (Postfix, from userid 7)\n\n")));
+}
+
+/* fstat said more than the file has by now. */
+static void shrunk_file(void **state)
+{
+	static struct text got;
+	struct card c;
+	struct err e = { 0 };
+
+	(void)state;
+	for (size_t n = 0; n < load("sendmail-php").n; n++) {
+		struct source src = source_mem((struct slice){ file.text, n });
+		src.size = file.n;
+		card_init(&c, CARD_NEW);
+		assert_true(card_put(&c, &c.id, SLICE("4ACE7AC8502"), QUEUE_ID_MAX));
+		if (spool_postfix.envelope(&set, &src, &c, &e) == 0)
+			assert_true(card_check(&c, CARD_SIZE(&c)));
+		walk_init(&w);
+		assert_int_equal(spool_postfix.walk(&set, &src, &w, &e), 0);
+		assert_false(w.flags & WALK_WHOLE);
+		got.n = 0;
+		assert_int_equal(spool_postfix.content(&src, collect, &got, &e), n + 2 >= file.n ? 0 : -1);
+	}
+}
+
+/* Pointers to and fro cost a read each, but never more bytes than the bound on jumps allows. */
+static size_t read_bytes;
+
+static ssize_t counting(struct source *s, void *p, size_t n, uint64_t at)
+{
+	if (at >= s->mem.n)
+		return 0;
+	if (n > s->mem.n - at)
+		n = s->mem.n - at;
+	memcpy(p, s->mem.p + at, n);
+	read_bytes += n;
+	return (ssize_t)n;
+}
+
+static void far_jumps(void **state)
+{
+	struct source src;
+	struct err e = { 0 };
+	size_t low, high = 280000;
+
+	(void)state;
+	begin(SLICE("a@x.org"));
+	low = file.n;
+	while (file.n < high + 17)
+		(void)rec('K', SLICE("               "));
+	for (; low + 17 < high; low += 34, high -= 34) {
+		point(low, high);
+		point(high, low + 34);
+	}
+	finish(1);
+	src = source_mem(bytes());
+	src.read = counting;
+	walk_init(&w);
+	(void)spool_postfix.walk(&set, &src, &w, &e);
+	assert_true(read_bytes > 10 * file.n); /* it did jump */
+	assert_true(read_bytes < file.n / 17 * 2 * 4096);
+}
+
 static ssize_t failing(struct source *s, void *p, size_t n, uint64_t at)
 {
 	(void)s;
@@ -724,7 +809,8 @@ int main(void)
 		cmocka_unit_test(client_is_not_local), cmocka_unit_test(broken_files),
 		cmocka_unit_test(content_loop),   cmocka_unit_test(claimed_recipients),
 		cmocka_unit_test(long_texts),     cmocka_unit_test(too_many_attributes),
-		cmocka_unit_test(read_errors),
+		cmocka_unit_test(read_errors),    cmocka_unit_test(padding),
+		cmocka_unit_test(shrunk_file),    cmocka_unit_test(far_jumps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
