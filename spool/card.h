@@ -52,7 +52,8 @@ enum card_flag {
 	CARD_INTERNAL = 1 << 3,    /* the MTA's own mail (bounce, probe): nobody answers for it */
 	CARD_NOT_BUSY = 1 << 4,    /* taking it from a DIR_BUSY directory now would hurt the MTA */
 	CARD_SCANNED = 1 << 5,     /* found by a scan, not by an event */
-	CARD_FLAGS = (1 << 6) - 1
+	CARD_RENAMED = 1 << 6,     /* shown before under another id: its file was renamed inside the spool */
+	CARD_FLAGS = (1 << 7) - 1
 };
 
 struct card {
