@@ -57,7 +57,7 @@ static void sizes(size_t data, size_t offset, unsigned recipients)
 
 static size_t pointer(size_t to)
 {
-	char text[16];
+	char text[24];
 
 	(void)snprintf(text, sizeof text, "%15zu", to);
 	return rec('p', (struct slice){ text, 15 });
