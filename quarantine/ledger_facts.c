@@ -330,8 +330,8 @@ int ledger_prune(struct ledger *l, int64_t before, uint64_t *removed, struct err
 {
 	static const char *const sql[] = {
 		"DELETE FROM message WHERE changed < ? AND state IN (5, 7, 8)",
-		"DELETE FROM incident WHERE closed != 0 AND closed < ? AND NOT EXISTS"
-		" (SELECT 1 FROM message WHERE message.incident = incident.id)",
+		("DELETE FROM incident WHERE closed != 0 AND closed < ? AND NOT EXISTS"
+		" (SELECT 1 FROM message WHERE message.incident = incident.id)"),
 		"DELETE FROM audit WHERE time < ?",
 	};
 
