@@ -40,12 +40,13 @@ $(B)/%.o: %.c
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 deps: ; tests/deps install
-deps-present: ; @tests/deps present || tests/deps install
+deps-present: ; @tests/deps present build || tests/deps install build
+deps-tests: ; @tests/deps present || tests/deps install
 tools: deps-present $(TOOLS) $(BINS)
-units: deps-present $(UNITS)
+units: deps-tests $(UNITS)
 demo: all ; @tests/demo $(B)
-check: all tools units ; @tests/run --build $(B) all
-check-fast: all tools units ; @tests/run --build $(B) fast
+check: deps-tests all tools units ; @tests/run --build $(B) all
+check-fast: deps-tests all tools units ; @tests/run --build $(B) fast
 asan: ; $(MAKE) B=build-asan SAN='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' all tools units
 	@tests/run --build build-asan fast
 tsan: ; $(MAKE) B=build-tsan SAN='-fsanitize=thread' all tools units
@@ -67,4 +68,4 @@ install: all
 	test -e $(DESTDIR)$(SYSCONFDIR)/spoolward/spoolward.conf || \
 		install -m644 conf/spoolward.conf $(DESTDIR)$(SYSCONFDIR)/spoolward/spoolward.conf
 clean: ; rm -rf build build-*
-.PHONY: all deps deps-present tools units demo check check-fast asan tsan fuzz bench lint docs install clean
+.PHONY: all deps deps-present deps-tests tools units demo check check-fast asan tsan fuzz bench lint docs install clean

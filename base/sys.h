@@ -30,5 +30,8 @@ int sys_syncfs(int fd);   /* everything dirty of that file system */
 int sys_chown(int fd, uid_t uid, gid_t gid);
 int sys_chmod(int fd, mode_t mode);
 int sys_times(int fd, const struct timespec times[2]);
+int sys_truncate(int fd, off_t size);
+/* Group and mode of a name that is not opened: a socket. */
+int sys_share(const char *path, gid_t group, mode_t mode);
 
 #endif

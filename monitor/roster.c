@@ -98,7 +98,7 @@ static bool grow_origins(struct roster *r)
 
 static bool idle(const struct origin *o)
 {
-	return o->name != NULL && o->queued == 0 && o->state == HOLD_NONE && o->incident == 0;
+	return o->name != NULL && o->refs == 0 && o->state == HOLD_NONE && o->incident == 0;
 }
 
 /* The idlest of the next few that nothing needs. */
@@ -163,6 +163,11 @@ void roster_trim(struct roster *r, uint32_t number, int64_t before_ms)
 		trail_trim(&r->origins[number].trail, before_ms);
 }
 
+static bool away(enum message_state s)
+{
+	return s == MESSAGE_GONE || s == MESSAGE_TAKEN;
+}
+
 static uint32_t bucket_of(const struct roster *r, uint16_t spool, struct slice id)
 {
 	return (uint32_t)hash_slice(id, spool + 1u) & (r->nbuckets - 1);
@@ -222,13 +227,10 @@ struct message *roster_add(struct roster *r, uint16_t spool, struct slice id, ui
 void roster_name(struct roster *r, struct message *m, unsigned at, uint32_t origin)
 {
 	m->origin[at] = origin;
-	if (origin != ORIGIN_NONE)
-		r->origins[origin].queued++;
-}
-
-static bool away(enum message_state s)
-{
-	return s == MESSAGE_GONE || s == MESSAGE_TAKEN;
+	if (origin == ORIGIN_NONE)
+		return;
+	r->origins[origin].refs++;
+	r->origins[origin].queued += !away((enum message_state)m->state);
 }
 
 void roster_state(struct roster *r, struct message *m, enum message_state s, int64_t now_ms)
@@ -241,6 +243,9 @@ void roster_state(struct roster *r, struct message *m, enum message_state s, int
 		return;
 	r->nmessages = r->nmessages + (was ? 1 : 0) - (is ? 1 : 0);
 	r->ngone = r->ngone + (is ? 1 : 0) - (was ? 1 : 0);
+	for (unsigned i = 0; i < ORIGINS_MAX; i++)
+		if (m->origin[i] != ORIGIN_NONE)
+			r->origins[m->origin[i]].queued += is ? UINT32_MAX : 1; /* one less, one more */
 }
 
 void roster_remove(struct roster *r, struct message *m)
@@ -251,8 +256,10 @@ void roster_remove(struct roster *r, struct message *m)
 		at = &(*at)->next;
 	*at = m->next;
 	for (unsigned i = 0; i < ORIGINS_MAX; i++)
-		if (m->origin[i] != ORIGIN_NONE)
-			r->origins[m->origin[i]].queued--;
+		if (m->origin[i] != ORIGIN_NONE) {
+			r->origins[m->origin[i]].refs--;
+			r->origins[m->origin[i]].queued -= !away((enum message_state)m->state);
+		}
 	if (away((enum message_state)m->state))
 		r->ngone--;
 	else

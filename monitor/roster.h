@@ -17,10 +17,12 @@ struct origin {
 	char *name; /* "kind:value", owned */
 	struct trail trail;
 	int64_t last_ms;       /* last message */
-	uint32_t queued;       /* messages in the table that name it */
+	uint32_t refs, queued; /* messages in the table that name it; of them still in the spool */
 	uint32_t incident;     /* index into ward's incidents + 1, 0: none */
 	uint8_t kind, state;   /* enum origin_kind, enum origin_hold */
-	uint8_t counted_rules; /* reserved */
+	uint8_t override_exact; /* the override names it in full */
+	uint16_t override;      /* number + 1 in the configuration, 0: none */
+	uint16_t override_age;  /* of the configuration it was looked up in */
 	int64_t until_s;       /* of state; 0: no end */
 };
 

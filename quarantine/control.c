@@ -76,8 +76,7 @@ static int bind_socket(struct control *c, struct err *e)
 	(void)umask(old);
 	if (rc != 0)
 		return err_sys(e, "bind %s", c->path);
-	if (c->has_group && geteuid() == 0 &&
-	    (fchownat(AT_FDCWD, c->path, (uid_t)-1, c->group, AT_SYMLINK_NOFOLLOW) != 0 || chmod(c->path, 0660) != 0))
+	if (c->has_group && geteuid() == 0 && sys_share(c->path, c->group, 0660) != 0)
 		return err_sys(e, "give %s to its group", c->path);
 	if (listen(c->fd, CONTROL_CLIENTS) != 0)
 		return err_sys(e, "listen on %s", c->path);

@@ -134,8 +134,8 @@ int ledger_audits(struct ledger *, int64_t since, int64_t before, const char *wh
 /* The running windows: an opaque blob per origin, replaced as a whole. */
 int ledger_trails_replace(struct ledger *, int64_t saved_at, int (*next)(void *arg, const char **origin, struct slice *blob),
 			  void *arg, struct err *e);
-int ledger_trails(struct ledger *, int64_t *saved_at, int (*each)(void *arg, const char *origin, struct slice blob),
-		  void *arg, struct err *e);
+int ledger_trails_saved(struct ledger *, int64_t *saved_at, struct err *e);
+int ledger_trails(struct ledger *, int (*each)(void *arg, const char *origin, struct slice blob), void *arg, struct err *e);
 
 /* Finished rows older than that, their incidents and audit lines. */
 int ledger_prune(struct ledger *, int64_t before, uint64_t *removed, struct err *e);

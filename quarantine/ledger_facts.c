@@ -302,17 +302,22 @@ int ledger_trails_replace(struct ledger *l, int64_t saved_at, int (*next)(void *
 	return ledger_commit(l, e);
 }
 
-int ledger_trails(struct ledger *l, int64_t *saved_at, int (*each)(void *, const char *, struct slice), void *arg,
-		  struct err *e)
+int ledger_trails_saved(struct ledger *l, int64_t *saved_at, struct err *e)
 {
 	sqlite3_stmt *s = db_ready(l, "SELECT value FROM meta WHERE name='trails_saved'", e);
-	int rc, stop = 0;
 
 	if (s == NULL)
 		return -1;
 	*saved_at = sqlite3_step(s) == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
 	db_done(l, s);
-	s = db_ready(l, "SELECT origin, blob FROM trail", e);
+	return 0;
+}
+
+int ledger_trails(struct ledger *l, int (*each)(void *, const char *, struct slice), void *arg, struct err *e)
+{
+	sqlite3_stmt *s = db_ready(l, "SELECT origin, blob FROM trail", e);
+	int rc, stop = 0;
+
 	if (s == NULL)
 		return -1;
 	while (stop == 0 && (rc = sqlite3_step(s)) == SQLITE_ROW) {

@@ -125,7 +125,7 @@ static int new_id(struct store *s, struct returning *r, unsigned attempt, struct
 
 static unsigned target_dir(const struct returning *r)
 {
-	return r->place->format->release_dir == RELEASE_WHERE_IT_WAS ? r->row.dir : r->place->format->release_dir;
+	return r->place->format->release_same ? r->row.dir : r->place->format->release_dir;
 }
 
 /* The directory of the new name; hash directories are made as the MTA would. */

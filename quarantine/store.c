@@ -24,8 +24,7 @@ static int take_lock(struct store *s, struct err *e)
 		return err_set(e, ERR_EXISTS, "process %s holds the store (%s)", n > 0 ? pid : "?", path);
 	}
 	int n = snprintf(pid, sizeof pid, "%ld", (long)getpid());
-	(void)ftruncate(s->lock_fd, 0);
-	return sys_pwrite(s->lock_fd, pid, (size_t)n, 0) == 0 ? 0 : err_sys(e, "write %s", path);
+	return sys_truncate(s->lock_fd, 0) == 0 && sys_pwrite(s->lock_fd, pid, (size_t)n, 0) == 0 ? 0 : err_sys(e, "write %s", path);
 }
 
 static int open_places(struct store *s, const struct brief *briefs, struct err *e)

@@ -98,7 +98,7 @@ struct spool_format {
 	bool (*fresh)(struct slice old, int64_t sec, int32_t usec, uint64_t ino, unsigned attempt, struct queue_id *out);
 
 	bool owned;                  /* every queue file belongs to the spool's owner; another's file is hostile */
-	uint8_t release_dir;         /* index into dirs, or RELEASE_WHERE_IT_WAS */
+	uint8_t release_dir;         /* index into dirs */
 	mode_t file_mode;            /* of the released live part; 0: as it was */
 	const char *kick_path;       /* unix socket or FIFO below the root that wakes the MTA, or NULL */
 	struct slice kick_bytes;
@@ -110,7 +110,6 @@ struct spool_format {
 	bool release_same;           /* put back into the directory it was taken from, not into release_dir */
 };
 
-#define RELEASE_WHERE_IT_WAS 255
 #define SPOOL_FORMATS_MAX 16
 extern const struct spool_format *const spool_formats[]; /* NULL at the end */
 const struct spool_format *spool_format_find(struct slice name);

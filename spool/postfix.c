@@ -775,8 +775,8 @@ static const struct spool_dir dirs[] = {
 static const struct spool_part parts[] = {
 	{ NULL, "", "", PART_LIVE },
 	{ "defer", "", "", PART_LOG | PART_OPTIONAL },
-	{ "bounce", "", "", PART_LOG | PART_OPTIONAL },
-	{ "trace", "", "", PART_LOG | PART_OPTIONAL },
+	{ "bounce", "", "", PART_NOTICE | PART_OPTIONAL },
+	{ "trace", "", "", PART_NOTICE | PART_OPTIONAL },
 };
 
 static const char *const ask[] = {
@@ -799,6 +799,7 @@ const struct spool_format spool_postfix = {
 	.walk = postfix_walk,
 	.content = postfix_content,
 	.fresh = postfix_fresh,
+	.owned = true,
 	.release_dir = 0,
 	.file_mode = 0700,
 	.kick_path = "public/qmgr",

@@ -24,7 +24,7 @@ import time
 BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
 # Not /tmp: that is a RAM disk in many places, and a queue belongs on a real disk.
 BASE = os.environ.get("TMPDIR", "/var/tmp")
-DEADLINE = 120  # seconds that anything may take on a loaded machine before it counts as broken
+DEADLINE = int(os.environ.get("DEADLINE", "120"))  # seconds that anything may take on a loaded machine before it counts as broken
 
 libc = ctypes.CDLL(None, use_errno=True)
 
