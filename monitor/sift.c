@@ -184,16 +184,23 @@ static int digest(int fd, uint64_t size, unsigned char out[SHA256_SIZE])
 /* result: enum walk_result of quarantine/store.h, which this role does not share */
 enum { ANSWER_AGAIN, ANSWER_OK, ANSWER_UNREADABLE };
 
+/* A card needs an id; the asker knows the true one. */
+static void blank_answer(const struct walk_ask *ask)
+{
+	card_init(&s.card, CARD_NEW);
+	(void)card_put(&s.card, &s.card.id, SLICE("walk"), QUEUE_ID_MAX);
+	s.card.spool = (uint16_t)ask->spool;
+	walk_init(&s.walk);
+	s.walk.size = ask->size;
+}
+
 static unsigned walk_file(const struct walk_ask *ask, int fd)
 {
 	struct format_of *f = &s.spools[ask->spool];
 	struct source source = source_fd(fd, ask->size);
 	struct err e;
 
-	card_init(&s.card, CARD_NEW);
-	walk_init(&s.walk);
-	s.walk.size = ask->size;
-	s.card.spool = (uint16_t)ask->spool;
+	blank_answer(ask);
 	if (digest(fd, ask->size, s.walk.sha256) != 0)
 		return ANSWER_AGAIN;
 	if (ask->digest_only)
@@ -203,8 +210,10 @@ static unsigned walk_file(const struct walk_ask *ask, int fd)
 	f->set.file_uid = ask->uid;
 	f->set.now_s = clock_real_s();
 	unsigned result = ANSWER_OK;
-	if (f->format->envelope(&f->set, &source, &s.card, &e) != 0 || f->format->walk(&f->set, &source, &s.walk, &e) != 0)
+	if (f->format->envelope(&f->set, &source, &s.card, &e) != 0 || f->format->walk(&f->set, &source, &s.walk, &e) != 0) {
 		result = ANSWER_UNREADABLE;
+		blank_answer(ask);
+	}
 	memcpy(s.walk.sha256, sha, sizeof sha);
 	s.walk.size = ask->size;
 	return result;
@@ -226,8 +235,7 @@ static int serve_walk(void)
 		a.result = walk_file(&ask, fd);
 		mark(0, 0);
 	} else {
-		card_init(&s.card, CARD_NEW);
-		walk_init(&s.walk);
+		blank_answer(&ask);
 		a.result = ANSWER_UNREADABLE;
 	}
 	a.card_size = (uint32_t)CARD_SIZE(&s.card);

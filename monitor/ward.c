@@ -96,6 +96,11 @@ static json_t *on_status(void *arg)
 	(void)pthread_mutex_lock(&w->notes_lock);
 	json_t *copy = w->status != NULL ? json_deep_copy(w->status) : NULL;
 	(void)pthread_mutex_unlock(&w->notes_lock);
+	/* the picture is a second old; these two may have changed by the asker's own hand */
+	if (copy != NULL) {
+		(void)json_object_set_new(copy, "held", json_integer((json_int_t)atomic_load(&w->store->held_messages)));
+		(void)json_object_set_new(copy, "held_bytes", json_integer((json_int_t)atomic_load(&w->store->held_bytes)));
+	}
 	return copy;
 }
 

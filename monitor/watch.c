@@ -22,6 +22,7 @@
 
 #define RETRY_MS 1000       /* a spool that is not there is looked for this often */
 #define DEAD_MOST 4096      /* watches that the library cannot forget: then this process starts afresh */
+#define SETTLE_S 10         /* a file of unknown name is a draft for so long */
 #define SCAN_BREATH 256     /* files between two looks at the event queue */
 #define TIDY (IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 #define ROOT_MASK (IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
@@ -255,6 +256,9 @@ static void show_new(const struct dir *d, const char *name, struct sighting *s, 
 		put(s, -1);
 		return;
 	}
+	/* a name that does not tell may be a draft that its writer renames when it is done: a later scan looks again */
+	if (maybe && clock_real_s() - st.st_ctime < SETTLE_S)
+		return;
 	if ((st.st_mode & fd_dir->mode_mask) != fd_dir->mode_want || st.st_size == 0 || st.st_nlink == 0)
 		return;
 	s->dev = st.st_dev;
