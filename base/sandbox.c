@@ -211,9 +211,25 @@ static int seccomp_enter(enum sandbox_fence fence, struct err *e)
 	return 0;
 }
 
+/* A sanitizer's runtime makes calls of its own, at any time: with one the fences stay open, and status says so. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 int sandbox_enter(enum sandbox_fence fence, const struct sandbox_tree *trees, struct err *e)
 {
 	missing[0] = '\0';
+	if (SANITIZED) {
+		miss("all (sanitizer build)");
+		return 0;
+	}
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
 		return err_sys(e, "give up new privileges");
 	if (landlock_enter(trees, e) != 0)
@@ -227,6 +243,9 @@ int sandbox_enter(enum sandbox_fence fence, const struct sandbox_tree *trees, st
 int sandbox_self_test(enum sandbox_fence fence, struct err *e)
 {
 	bool shut = fence == SANDBOX_SIFT || fence == SANDBOX_REVIEW;
+
+	if (SANITIZED)
+		return 0;
 	bool fs = strstr(missing, "landlock") == NULL || shut;
 	own_fd fd = -1;
 

@@ -149,7 +149,7 @@ static void ended(struct roles *r, pid_t pid, int status)
 		r->sift = 0;
 }
 
-bool roles_reap(struct roles *r, int64_t now_ms)
+bool roles_reap(struct roles *r, pid_t *other, int64_t now_ms)
 {
 	bool any = false;
 	int status;
@@ -157,6 +157,8 @@ bool roles_reap(struct roles *r, int64_t now_ms)
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		any = any || pid == r->watch || pid == r->sift;
+		if (pid == *other)
+			*other = 0;
 		ended(r, pid, status);
 	}
 	if (!any)

@@ -24,8 +24,9 @@ struct roles {
 int roles_init(struct roles *, const struct brief *, size_t nspools, bool foreground, bool sandbox, int64_t reconcile_s,
 	       struct err *e);
 int roles_start(struct roles *, int64_t now_ms, struct err *e);
-/* After SIGCHLD: reaps. True if the pair is down now; it is started again at next_ms. */
-bool roles_reap(struct roles *, int64_t now_ms);
+/* After SIGCHLD: reaps. True if the pair is down now; it is started again at next_ms. *other is another child's pid,
+ * 0 when it ended. */
+bool roles_reap(struct roles *, pid_t *other, int64_t now_ms);
 void roles_stop(struct roles *);
 /* A struct walker's run(); any thread. */
 void roles_walk(void *roles, struct walk_job *jobs, size_t n);

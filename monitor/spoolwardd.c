@@ -256,7 +256,9 @@ static int start(struct daemon *d, struct err *e)
 	bool sandbox = !d->options.no_sandbox;
 
 	w->notes_fd = -1;
-	if (take_signals(d, e) != 0 || make_briefs(d, e) != 0 || store_open_briefs(d->conf, d->briefs, &d->store, e) != 0 ||
+	/* the hook first: it must not inherit the store's lock */
+	if (take_signals(d, e) != 0 || hook_start(&w->hook, d->conf, e) != 0 || make_briefs(d, e) != 0 ||
+	    store_open_briefs(d->conf, d->briefs, &d->store, e) != 0 ||
 	    control_open(d->conf, &d->control, e) != 0 ||
 	    roles_init(&w->roles, d->briefs, d->conf->nspools, d->options.foreground, sandbox, d->conf->reconcile_s, e) != 0)
 		return -1;
@@ -289,8 +291,9 @@ static void warn_fixed(const struct conf *was, const struct conf *is)
 	if (spools)
 		log_warn("changed [spool] sections take effect at the next start");
 	if (!same(was->state_dir, is->state_dir) || !same(was->quarantine_dir, is->quarantine_dir) ||
-	    !same(was->socket, is->socket) || was->reconcile_s != is->reconcile_s)
-		log_warn("changed directories, socket or reconcile take effect at the next start");
+	    !same(was->socket, is->socket) || was->reconcile_s != is->reconcile_s ||
+	    !same(was->on_incident, is->on_incident) || !same(was->hook_user, is->hook_user))
+		log_warn("changed directories, socket, reconcile or hook take effect at the next start");
 }
 
 static void reload(struct daemon *d)
@@ -322,7 +325,7 @@ static bool take_signal(struct daemon *d)
 			return false;
 		if (info.ssi_signo == SIGHUP)
 			reload(d);
-		if (info.ssi_signo == SIGCHLD && roles_reap(&w->roles, clock_boot_ms()))
+		if (info.ssi_signo == SIGCHLD && roles_reap(&w->roles, &w->hook.pid, clock_boot_ms()))
 			ward_sensors_down(w);
 	}
 	return true;
@@ -392,6 +395,7 @@ static void stop(struct daemon *d)
 	notify("STOPPING=1");
 	control_stop(d->control);
 	roles_stop(&w->roles);
+	hook_stop(&w->hook);
 	if (w->keeper != NULL) {
 		ward_save(w);
 		keeper_stop(w->keeper);
@@ -421,7 +425,7 @@ int main(int argc, char **argv)
 		conf_free(d.conf);
 		return 0;
 	}
-	d.ward.roles.cards_fd = d.ward.roles.walk_fd = -1;
+	d.ward.roles.cards_fd = d.ward.roles.walk_fd = d.ward.hook.fd = -1;
 	if (start(&d, &e) != 0) {
 		log_error("%s", e.text);
 		stop(&d);

@@ -88,6 +88,10 @@ json_t *ward_status(struct ward *w)
 	(void)json_array_append_new(roles, role("sift", r->sift, r->restarts));
 	if (r->watch <= 0 || r->sift <= 0)
 		problem(problems, "the watching roles are down");
+	if (w->hook.wanted && w->hook.pid == 0)
+		problem(problems, "the process that runs on_incident has died: restart the service");
+	if (w->hook.dropped > 0)
+		problem(problems, "on_incident is too slow: incidents were not told to it");
 	if (w->full) {
 		(void)snprintf(text, sizeof text, "the quarantine is full: %s", w->full_why);
 		problem(problems, text);

@@ -144,10 +144,14 @@ void incident_alert(struct ward *w, struct open_incident *i, const char *state)
 		 (long long)r->id, state, origin, r->rule, (unsigned long long)r->recipients, (unsigned long long)r->limit,
 		 (long long)r->per_s, since, (unsigned long long)i->taken, (unsigned long long)i->gone, would,
 		 (unsigned long long)r->clients, (long long)r->id);
+	i->rec.taken = i->taken;
+	i->rec.gone = i->gone;
+	/* the hook hears of stages, not of growth */
+	if (!i->announced || i->rec.closed != 0)
+		hook_tell(&w->hook, r, state);
 	i->announced = true;
 	i->grown = false;
 	i->alerted_ms = clock_boot_ms();
-	(void)w;
 }
 
 void origin_hold(struct ward *w, uint32_t origin, enum origin_hold state, int64_t until_s, int64_t incident, const char *by,

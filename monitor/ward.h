@@ -5,6 +5,7 @@
 #ifndef MONITOR_WARD_H
 #define MONITOR_WARD_H
 
+#include "monitor/hook.h"
 #include "monitor/keeper.h"
 #include "monitor/roles.h"
 #include "monitor/roster.h"
@@ -38,6 +39,7 @@ struct ward {
 	uint16_t conf_age; /* grows with each reload */
 	struct store *store;
 	struct roles roles;
+	struct hook hook;
 	struct taker *taker;
 	struct keeper *keeper;
 	struct roster roster;
