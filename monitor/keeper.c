@@ -8,6 +8,7 @@
 #include "quarantine/release.h"
 
 #define HOUSE_MS 600000 /* expiry and pruning */
+#define LATE_S 1800 /* logs of mail taken so lately are looked for again */
 #define RETRY_MS 1000
 #define EXPIRE_BATCH MOVE_BATCH
 #define DAY_S 86400
@@ -263,6 +264,33 @@ static void expire(struct keeper *k, int64_t now)
 	}
 }
 
+/* The MTA may write a log of a message after it was taken: its old id is in nobody's queue any more, so the log is
+ * fetched too, or nobody ever removes it. */
+static int late_log(void *arg, struct row *r)
+{
+	struct keeper *k = arg;
+	struct place *p = store_place(k->store, r->spool);
+	struct err e;
+
+	if (p == NULL || clock_real_s() - r->taken > LATE_S)
+		return 0;
+	(void)pthread_rwlock_rdlock(&p->lock);
+	if (p->root_fd >= 0 && !place_live(p, queue_id_slice(&r->queue_id)) &&
+	    cell_take_logs(&k->store->cells, p, r, &e) != 0)
+		log_warn("logs of m%lld: %s", (long long)r->id, e.text);
+	(void)pthread_rwlock_unlock(&p->lock);
+	return k->stop;
+}
+
+static void late_logs(struct keeper *k)
+{
+	struct selection q = { .states = 1u << ROW_HELD };
+	struct err e;
+
+	if (ledger_each(k->store->ledger, &q, late_log, k, &e) < 0)
+		log_error("%s", e.text);
+}
+
 static void keep_house(struct keeper *k)
 {
 	int64_t now = clock_real_s(), now_ms = clock_boot_ms();
@@ -273,6 +301,7 @@ static void keep_house(struct keeper *k)
 		return;
 	k->house_ms = now_ms + HOUSE_MS;
 	expire(k, now);
+	late_logs(k);
 	if (ledger_prune(k->store->ledger, now - k->store->conf->forget_after_s, &removed, &e) != 0)
 		log_error("%s", e.text);
 }

@@ -146,6 +146,11 @@ static int show_incident(struct run *r, int64_t id)
 	put_top(r, row, id, "subjects", "subject");
 	put_top(r, row, id, "senders", "sender");
 	put_top(r, row, id, "clients_top", "client");
+	put_top(r, row, id, "sizes", "size");
+	struct selection q = { .incident = id, .states = ALL_STATES };
+	struct ledger_sum sum;
+	if (ledger_sum(r->store->ledger, &q, &sum, &e) == 0)
+		(void)json_object_set_new(row, "bytes", json_integer((json_int_t)sum.bytes));
 	(void)snprintf(what, sizeof what, "incident %lld*", (long long)id);
 	(void)json_array_append_new(timeline, json_pack("{s:I,s:s,s:s}", "time", (json_int_t)i.since, "action", "opened",
 							"detail", i.rule));
@@ -204,8 +209,8 @@ static int run_count(struct run *r)
 		return refuse_err(r, &e);
 	r->done = sum.messages;
 	(void)emit_row(r->emit,
-		       json_pack("{s:I,s:I,s:I}", "messages", (json_int_t)sum.messages, "bytes", (json_int_t)sum.bytes,
-				 "origins", (json_int_t)sum.origins),
+		       json_pack("{s:I,s:I,s:I,s:I}", "messages", (json_int_t)sum.messages, "bytes", (json_int_t)sum.bytes,
+				 "origins", (json_int_t)sum.origins, "last", (json_int_t)sum.last),
 		       -1);
 	return sum.messages > 0 ? CODE_DONE : refuse(r, CODE_NOTHING, "no held message matches");
 }
@@ -304,7 +309,8 @@ struct chosen {
 	size_t n, cap;
 	char origins[ORIGINS_NAMED][ORIGIN_TEXT];
 	size_t norigins;
-	bool many; /* more origins than are named */
+	bool many;    /* more origins than are named */
+	int64_t last; /* nothing with a higher id; 0: any */
 };
 
 static int choose_row(void *arg, struct row *row)
@@ -312,6 +318,8 @@ static int choose_row(void *arg, struct row *row)
 	struct chosen *c = arg;
 	size_t i;
 
+	if (c->last != 0 && row->id > c->last)
+		return 0;
 	if (c->n == c->cap) {
 		size_t cap = c->cap ? 2 * c->cap : 1024;
 		int64_t *more = realloc(c->ids, cap * sizeof *more);
@@ -487,7 +495,7 @@ static int run_release(struct run *r)
 
 static int run_purge(struct run *r)
 {
-	struct chosen c = { 0 };
+	struct chosen c = { .last = json_integer_value(json_object_get(r->args, "last")) };
 	struct err e;
 	char what[ORIGIN_TEXT];
 

@@ -20,9 +20,9 @@
  *   list      SELECT                    rows of kind "message"; no selection means all held
  *   show      {id: "7" | "m12"}         one "incident" row with detail keys, or one "message"
  *                                       row with the descriptor of its file
- *   count     SELECT + for: "release"|"purge"   one row {messages, bytes, origins: n}: what a confirmation asks about
+ *   count     SELECT + for: "release"|"purge"   one row {messages, bytes, origins: n, last: highest id}: what a confirmation asks about
  *   release   SELECT + trust (seconds, 0: no), drip (per minute, 0: at once)
- *   purge     SELECT
+ *   purge     SELECT + last (int: no message with a higher id; 0: any)
  *   hold      {origin, for: seconds or 0 (no end)}
  *   lift      {origin}
  *   trust     {origin, for: seconds}
@@ -32,7 +32,7 @@
  *
  * Row keys, stable. Times are unix seconds in "row"; the CLI prints ISO 8601.
  *   incident: id origin rule mode state since updated recipients messages taken gone held released purged reason
- *             would_take limit per clients next; show adds subjects[] senders[] clients_top[] timeline[] (each {..., count})
+ *             would_take limit per clients next; show adds bytes sizes[] subjects[] senders[] clients_top[] timeline[] (each {..., count})
  *   message:  id spool queue_id state incident origin sender recipients[] recipient_count size subject arrived taken sha256
  *             (show adds: format, files[] {name,size}, directory, mode, uid, done_count, from, message_id, client, login)
  *   status:   running mode version spools[] {name format path state queued detail} queued held incidents_open blind_since

@@ -519,6 +519,7 @@ static int add_row(void *arg, struct row *r)
 
 	sum->messages++;
 	sum->bytes += r->size;
+	sum->last = r->id > sum->last ? r->id : sum->last;
 	return 0;
 }
 
@@ -527,7 +528,7 @@ int ledger_sum(struct ledger *l, const struct selection *q, struct ledger_sum *o
 	memset(out, 0, sizeof *out);
 	if (q->nids > 0 || q->recipient != NULL)
 		return ledger_each(l, q, add_row, out, e);
-	sqlite3_stmt *s = db_ready(l, "SELECT count(*), coalesce(sum(size), 0), count(DISTINCT origin)" SELECTED, e);
+	sqlite3_stmt *s = db_ready(l, "SELECT count(*), coalesce(sum(size), 0), count(DISTINCT origin), coalesce(max(id), 0)" SELECTED, e);
 	if (s == NULL)
 		return -1;
 	bind_selection(s, q);
@@ -536,6 +537,7 @@ int ledger_sum(struct ledger *l, const struct selection *q, struct ledger_sum *o
 		out->messages = (uint64_t)sqlite3_column_int64(s, 0);
 		out->bytes = (uint64_t)sqlite3_column_int64(s, 1);
 		out->origins = (uint64_t)sqlite3_column_int64(s, 2);
+		out->last = sqlite3_column_int64(s, 3);
 	}
 	db_done(l, s);
 	return rc;

@@ -113,6 +113,7 @@ void row_free(struct row *);
 int ledger_each(struct ledger *, const struct selection *, int (*each)(void *arg, struct row *), void *arg, struct err *e);
 struct ledger_sum {
 	uint64_t messages, bytes, origins;
+	int64_t last; /* highest id */
 };
 int ledger_sum(struct ledger *, const struct selection *, struct ledger_sum *out, struct err *e);
 
@@ -120,7 +121,8 @@ int ledger_incident_put(struct ledger *, const struct incident *, struct err *e)
 int ledger_incident_get(struct ledger *, int64_t id, struct incident *out, struct err *e);
 int ledger_incidents(struct ledger *, bool all, int (*each)(void *arg, const struct incident *), void *arg, struct err *e);
 int64_t ledger_incident_last(struct ledger *);
-/* Counts of one text column among an incident's rows, most first: "sender", "subject", "client". */
+/* Counts of one text column among an incident's rows, most first: "sender", "subject", "client", "size"
+ * (rounded to KiB). */
 int ledger_top(struct ledger *, int64_t incident, const char *column, unsigned limit,
 	       int (*each)(void *arg, const char *value, uint64_t count), void *arg, struct err *e);
 

@@ -474,8 +474,10 @@ static int confirm(struct session *s)
 		say(code == CODE_DENIED ? "not permitted" : "the messages could not be counted", NULL);
 		return code;
 	}
-	if (confirmed(s->count))
+	if (confirmed(s->count)) { /* and nothing that came while the question stood */
+		(void)json_object_set_new(s->cli.args, "last", json_integer(member_number(s->count, "last")));
 		return CODE_DONE;
+	}
 	say("nothing was purged", NULL);
 	return CODE_PARTLY;
 }
