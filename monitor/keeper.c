@@ -32,7 +32,8 @@ struct keeper {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct post *first, **last;
-	bool stop, awake, started, trails_waiting;
+	bool awake, started, trails_waiting;
+	atomic_bool stop;
 	int64_t house_ms, warned_s;
 	char trouble[400];
 };
