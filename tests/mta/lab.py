@@ -57,7 +57,7 @@ def skip(name, what):
 
 
 def note(text):
-    print(f"# {text}", flush=True)
+    print(f"# {' '.join(str(text).split())}", flush=True)
 
 
 def check(condition, name, figures=""):
