@@ -509,8 +509,12 @@ static void card_scan(struct ward *w, const struct card *c)
 
 	if (c->kind == CARD_SCAN_BEGIN) {
 		w->spools[c->spool].scan++;
+		w->spools[c->spool].scan_ms = clock_boot_ms();
 		return;
 	}
+	if (!w->spools[c->spool].scanned)
+		log_info("spool %s: %llu messages found in %lld ms", w->store->places[c->spool].brief.name,
+			 (unsigned long long)w->roster.nmessages, (long long)(clock_boot_ms() - w->spools[c->spool].scan_ms));
 	w->rescans += w->spools[c->spool].scanned;
 	w->spools[c->spool].scanned = true;
 	w->blind_since_s = 0;

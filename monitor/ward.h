@@ -30,6 +30,7 @@ struct ward_spool {
 	bool blind;
 	uint32_t scan;
 	uint64_t queued;
+	int64_t scan_ms; /* when the scan under way began */
 	bool scanned;   /* a first scan has ended */
 	bool recovered; /* what a crash left in its stage was looked at */
 };

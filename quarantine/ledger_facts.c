@@ -147,7 +147,7 @@ int ledger_top(struct ledger *l, int64_t incident, const char *column, unsigned 
 #define TOP(c) { #c, "SELECT " #c ", count(*) FROM message WHERE incident=? GROUP BY " #c " ORDER BY 2 DESC LIMIT ?" }
 		TOP(sender), TOP(subject), TOP(client),
 #undef TOP
-		{ "size", "SELECT (size + 1023) / 1024 || 'K', count(*) FROM message WHERE incident=? GROUP BY 1 ORDER BY 2 DESC"
+		{ "size", "SELECT ((size + 1023) / 1024) || 'K', count(*) FROM message WHERE incident=? GROUP BY 1 ORDER BY 2 DESC"
 			  " LIMIT ?" },
 	};
 	const char *sql = NULL;
