@@ -22,6 +22,9 @@ MODS := $(filter-out $(MAINS) $(REVIEW),$(wildcard base/*.c spool/*.c conf/*.c q
 BINS := $(B)/spoolwardd $(B)/spoolward
 UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+# every disk-changing call passes the torture first
+TORTURE := $(B)/crash/torture
+SEAM := $(shell sed -n 's/^int \(sys_[a-z]*\).*/-Wl,--wrap=\1/p' base/sys.h)
 TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 MODOBJ = $(MODS:%.c=$(B)/%.o)
 LINK = @mkdir -p $(@D); $(CC) $(if $(SAN),$(SAN),-pie -Wl,-z,relro,-z,now) $(LDFLAGS) -pthread -o $@ $^ $(LIBS)
@@ -33,6 +36,8 @@ $(B)/spoolward: $(B)/quarantine/spoolward.o $(REVIEW:%.c=$(B)/%.o) $(MODOBJ) ; $
 $(B)/quarantine/review.o: CC_ALL += $(GMIME_CFLAGS)
 $(UNITS): LIBS += -lcmocka $(GMIME_LIBS)
 $(UNITS): $(B)/unit/%: $(B)/tests/unit/%.o $(REVIEW:%.c=$(B)/%.o) $(MODOBJ) ; $(LINK)
+$(TORTURE): LDFLAGS += $(SEAM)
+$(TORTURE): $(patsubst %.c,$(B)/%.o,$(wildcard tests/crash/*.c)) $(MODOBJ) ; $(LINK)
 $(TOOLS): $(B)/tools/%: $(B)/tests/tools/%.o $(MODOBJ) ; $(LINK)
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
