@@ -179,6 +179,34 @@ static void put_off(struct item *i, int64_t now_ms, int most_ms)
 	i->backoff_ms = i->backoff_ms * 2 < most_ms ? i->backoff_ms * 2 : most_ms;
 }
 
+/* It is not in the stage: an earlier step, or an earlier process, had brought it to its cell; or somebody removed it. */
+static void find_in_cell(struct taker *t, struct item *i, int64_t now_ms)
+{
+	struct err e;
+
+	i->in_cell = i->row != 0 && cell_has(&t->store->cells, i->row, CELL_FILE);
+	i->dropped = !i->in_cell;
+	if (i->dropped) {
+		log_warn("%s is no longer in the stage of spool %s", i->staged, t->store->places[i->spool].brief.name);
+		return;
+	}
+	row_free(&i->r);
+	int found = ledger_get(t->store->ledger, i->row, &i->r, &e);
+	if (found == 1 && i->r.state == ROW_STAGED)
+		return;
+	if (found == 1) { /* it is at rest: nothing is left to do, and nothing to forget */
+		i->in_cell = false;
+		i->dropped = true;
+		i->row = 0;
+		return;
+	}
+	if (found == 0)
+		(void)err_set(&e, ERR_BUG, "m%lld is in its cell, but has no row", (long long)i->row);
+	trouble(t, &e);
+	i->failed = true;
+	put_off(i, now_ms, TROUBLE_MOST_MS);
+}
+
 /* Opens the staged file and sees whether the MTA has let go of it. */
 static void open_staged(struct taker *t, struct item *i, int64_t now_ms)
 {
@@ -190,10 +218,7 @@ static void open_staged(struct taker *t, struct item *i, int64_t now_ms)
 	i->fd = p->stage_fd < 0 ? (errno = ENODEV, -1)
 				: openat(p->stage_fd, i->staged, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (i->fd < 0 && errno == ENOENT) {
-		i->in_cell = i->row != 0 && cell_has(&t->store->cells, i->row, CELL_FILE);
-		i->dropped = !i->in_cell;
-		if (i->dropped)
-			log_warn("%s is no longer in the stage of spool %s", i->staged, p->brief.name);
+		find_in_cell(t, i, now_ms);
 		return;
 	}
 	int still = i->fd < 0 || fstat(i->fd, &st) != 0 ? err_sys(&e, "open %s", i->staged) : place_still(i->fd, &e);
@@ -391,8 +416,7 @@ static void fill_cell(struct taker *t, struct item *i, int64_t now_ms)
 	int rc;
 
 	if (i->in_cell) {
-		row_free(&i->r);
-		rc = ledger_get(t->store->ledger, i->row, &i->r, &e) == 1 ? cell_write_info(&t->store->cells, &i->r, &e) : -1;
+		rc = cell_write_info(&t->store->cells, &i->r, &e);
 	} else if (p->same_mount) {
 		rc = cell_move_in(&t->store->cells, p, i->staged, &i->r, &e);
 		if (rc != 0 && e.kind == ERR_EXISTS) /* left from before the crash that this is the recovery of */
