@@ -386,10 +386,15 @@ int release_forward(struct store *s, struct place *p, struct row *row, struct er
 	}
 	if (sys_syncfs(p->stage_fd) != 0)
 		return err_sys(e, "sync spool %s", p->brief.name);
-	if (ledger_move(s->ledger, row->id, ROW_RELEASING, ROW_RELEASED, clock_real_s(), e) < 0)
+	int moved = ledger_move(s->ledger, row->id, ROW_RELEASING, ROW_RELEASED, clock_real_s(), e);
+	if (moved < 0)
 		return -1;
+	if (moved == 1)
+		store_count(s, -1, -(int64_t)row->size);
 	place_kick(p);
-	return cell_remove(&s->cells, row->id, e);
+	if (cell_remove(&s->cells, row->id, e) != 0)
+		log_warn("%s (fsck --repair removes it)", e->text);
+	return 0;
 }
 
 int purge_forward(struct store *s, struct row *row, struct err *e)

@@ -47,7 +47,8 @@ static int open_ledger(struct store *s, struct err *e)
 {
 	char path[PATH_MAX];
 	bool fresh;
-	struct selection held = { .states = 1u << ROW_HELD | 1u << ROW_STAGED | 1u << ROW_RELEASING | 1u << ROW_UNCERTAIN };
+	/* what is staged is counted when it is held, what is being purged no longer */
+	struct selection held = { .states = 1u << ROW_HELD | 1u << ROW_RELEASING | 1u << ROW_UNCERTAIN };
 	struct ledger_sum sum;
 
 	(void)snprintf(path, sizeof path, "%s/ledger.db", s->conf->state_dir);
