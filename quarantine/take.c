@@ -36,6 +36,7 @@ struct item {
 	struct row r;
 	bool in_cell, walked, dropped, failed;
 	int copy_fd, fd;
+	bool clearing; /* at rest, but for the file in the stage, which could not be removed */
 };
 
 struct taker {
@@ -207,6 +208,11 @@ static void find_in_cell(struct taker *t, struct item *i, int64_t now_ms)
 	put_off(i, now_ms, TROUBLE_MOST_MS);
 }
 
+static int remove_staged(const struct place *p, const struct item *i)
+{
+	return p->stage_fd >= 0 && (sys_unlink(p->stage_fd, i->staged) == 0 || errno == ENOENT) ? 0 : -1;
+}
+
 /* Opens the staged file and sees whether the MTA has let go of it. */
 static void open_staged(struct taker *t, struct item *i, int64_t now_ms)
 {
@@ -215,6 +221,13 @@ static void open_staged(struct taker *t, struct item *i, int64_t now_ms)
 	struct err e;
 
 	i->in_cell = i->walked = i->dropped = i->failed = false;
+	if (i->clearing) {
+		i->dropped = remove_staged(p, i) == 0;
+		i->failed = !i->dropped;
+		if (i->failed)
+			put_off(i, now_ms, TROUBLE_MOST_MS);
+		return;
+	}
 	i->fd = p->stage_fd < 0 ? (errno = ENODEV, -1)
 				: openat(p->stage_fd, i->staged, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (i->fd < 0 && errno == ENOENT) {
@@ -382,7 +395,7 @@ static int write_rows(struct taker *t, struct item **batch, size_t n, struct err
 	for (size_t k = 0; k < n; k++) {
 		struct item *i = batch[k];
 		/* a file that is not still gets its row too, once: then the ledger knows all that is in the stage */
-		if (i->dropped || i->in_cell || (i->failed && i->row != 0))
+		if (i->dropped || i->in_cell || i->clearing || (i->failed && i->row != 0))
 			continue;
 		complete_row(t, i);
 		if (ledger_put(l, &i->r, e) != 0) {
@@ -391,7 +404,7 @@ static int write_rows(struct taker *t, struct item **batch, size_t n, struct err
 		}
 	}
 	for (size_t k = 0; k < n; k++)
-		if (batch[k]->dropped && batch[k]->row != 0 && ledger_forget(l, batch[k]->row, e) != 0) {
+		if (batch[k]->dropped && !batch[k]->clearing && batch[k]->row != 0 && ledger_forget(l, batch[k]->row, e) != 0) {
 			ledger_undo(l);
 			return -1;
 		}
@@ -470,13 +483,18 @@ static int write_held(struct taker *t, struct item **batch, size_t n, struct err
 }
 
 /* What may be left undone by a crash: the row says that the cell counts. */
-static void clear_stage(struct taker *t, struct item *i)
+static void clear_stage(struct taker *t, struct item *i, int64_t now_ms)
 {
 	struct place *p = &t->store->places[i->spool];
 	struct err e;
 
-	if ((i->copy_fd >= 0 || i->r.state == ROW_GONE) && sys_unlink(p->stage_fd, i->staged) != 0 && errno != ENOENT)
-		log_warn("remove %s from the stage: %s", i->staged, strerrordesc_np(errno));
+	i->dropped = true;
+	if ((i->copy_fd >= 0 || i->r.state == ROW_GONE) && remove_staged(p, i) != 0) {
+		log_warn("remove %s from the stage: %s (tried again)", i->staged, strerrordesc_np(errno));
+		i->dropped = false;
+		i->clearing = true;
+		put_off(i, now_ms, TROUBLE_MOST_MS);
+	}
 	if (i->r.state != ROW_GONE && cell_take_logs(&t->store->cells, p, &i->r, &e) != 0)
 		log_warn("logs of m%lld: %s", (long long)i->row, e.text);
 }
@@ -501,9 +519,8 @@ static int settle(struct taker *t, struct item **batch, size_t n, int64_t now_ms
 			i->r.state = ROW_HELD;
 			store_count(t->store, 1, (int64_t)i->r.size);
 		}
-		clear_stage(t, i);
+		clear_stage(t, i, now_ms);
 		settled(t, i);
-		i->dropped = true;
 	}
 	return 0;
 }
