@@ -42,6 +42,31 @@ static int finish_row(void *arg, struct row *r)
 	return 0;
 }
 
+/* Copies for a release that never committed, or was finished just now. */
+static int drop_copies(struct store *s, struct place *p, struct err *e)
+{
+	struct dirent *d;
+	struct row r;
+	int64_t id;
+	int fd = openat(p->stage_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+	own_dir dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (dir == NULL)
+		return err_sys(e, "read the stage of spool %s", p->brief.name);
+	while ((d = readdir(dir)) != NULL) {
+		if (!stage_release_parse(slice_str(d->d_name), &id))
+			continue;
+		int found = ledger_get(s->ledger, id, &r, e);
+		if (found < 0)
+			return -1;
+		if (found == 1)
+			row_free(&r);
+		if ((found == 0 || r.state != ROW_RELEASING) && sys_unlink(p->stage_fd, d->d_name) != 0 && errno != ENOENT)
+			rc = err_sys(e, "remove %s", d->d_name);
+	}
+	return rc;
+}
+
 int recover_place(struct store *s, struct place *p, struct err *e)
 {
 	struct undone u = { .store = s, .place = p, .e = e };
@@ -50,9 +75,14 @@ int recover_place(struct store *s, struct place *p, struct err *e)
 	(void)pthread_mutex_lock(&s->moving);
 	(void)pthread_rwlock_rdlock(&p->lock);
 	int rc = p->stage_fd < 0 ? 0 : ledger_each(s->ledger, &q, finish_row, &u, e);
+	if (rc == 0 && p->stage_fd >= 0)
+		rc = drop_copies(s, p, e);
 	(void)pthread_rwlock_unlock(&p->lock);
 	(void)pthread_mutex_unlock(&s->moving);
-	return rc != 0 ? rc : u.rc;
+	rc = rc != 0 ? rc : u.rc;
+	if (rc != 0)
+		atomic_store(&s->unfinished, true);
+	return rc;
 }
 
 /* A file in the stage: whose is it, and how far had it come? */
@@ -64,16 +94,8 @@ static int adopt(struct store *s, struct place *p, struct taker *t, const char *
 	struct row r;
 	int64_t item;
 
-	if (stage_release_parse(slice_str(name), &item)) {
-		/* a copy whose release never committed, or committed and was finished by recover_place() */
-		int found = ledger_get(s->ledger, item, &r, e);
-		bool stale = found == 0 || (found == 1 && r.state != ROW_RELEASING);
-		if (found == 1)
-			row_free(&r);
-		if (found < 0)
-			return -1;
-		return stale && sys_unlink(p->stage_fd, name) != 0 && errno != ENOENT ? err_sys(e, "remove %s", name) : 0;
-	}
+	if (stage_release_parse(slice_str(name), &item)) /* recover_place() */
+		return 0;
 	if (!stage_parse(p->format, &p->set, slice_str(name), &dir, &depth, &ino, &id)) {
 		log_warn("spool %s: the stage holds a file that is not ours: %s", p->brief.name, name);
 		return 0;

@@ -80,6 +80,16 @@ static int dress(const struct place *p, int fd, const struct row *r, struct err 
 	return 0;
 }
 
+/* A copy that cannot be removed is only in the way; recover_place() removes it. */
+static void drop_copy(struct store *s, const struct returning *r)
+{
+	char name[STAGE_NAME];
+
+	stage_release_name(name, r->row.id);
+	if (sys_unlink(r->place->stage_fd, name) != 0 && errno != ENOENT)
+		atomic_store(&s->unfinished, true);
+}
+
 /* Step 2 for one message. */
 static int make_copy(struct store *s, struct returning *r, struct err *e)
 {
@@ -107,7 +117,7 @@ static int make_copy(struct store *s, struct returning *r, struct err *e)
 		r->ino = st.st_ino;
 		return 0;
 	}
-	(void)sys_unlink(r->place->stage_fd, name);
+	drop_copy(s, r);
 	return -1;
 }
 
@@ -272,14 +282,14 @@ static void copy_all(struct store *s, struct returning *list, size_t n)
 	if (sync_places(s, list, n, &e) != 0 || commit_ids(s, list, n, &e) != 0)
 		for (size_t i = 0; i < n; i++)
 			if (list[i].whole) {
-				char name[STAGE_NAME];
-				stage_release_name(name, list[i].row.id);
-				(void)sys_unlink(list[i].place->stage_fd, name);
+				drop_copy(s, &list[i]);
 				list[i].whole = false;
 				(void)why(&list[i], &e);
 			}
-	if (move_rows(s, list, n, ROW_RELEASING, ROW_HELD, &e) != 0)
-		log_error("give up a release: %s (recovery will)", e.text);
+	if (move_rows(s, list, n, ROW_RELEASING, ROW_HELD, &e) != 0) {
+		log_error("give up a release: %s (tried again)", e.text);
+		atomic_store(&s->unfinished, true);
+	}
 }
 
 static void rename_all(struct store *s, struct returning *list, size_t n)
@@ -289,12 +299,15 @@ static void rename_all(struct store *s, struct returning *list, size_t n)
 	for (size_t i = 0; i < n; i++)
 		if (list[i].committed) {
 			list[i].back = rename_back(s, &list[i], &e) == 0;
-			if (!list[i].back)
-				(void)why(&list[i], &e);
+			if (!list[i].back) {
+				(void)snprintf(list[i].why, WHY, "%.380s (tried again)", e.text);
+				atomic_store(&s->unfinished, true);
+			}
 		}
 	if (sync_places(s, list, n, &e) != 0 || move_rows(s, list, n, ROW_RELEASING, ROW_RELEASED, &e) != 0) {
-		/* it is in the spool; only the note of it is missing, and recovery writes that */
-		log_error("note a release: %s (recovery will)", e.text);
+		/* it is in the spool; only the note of it is missing */
+		log_error("note a release: %s (tried again)", e.text);
+		atomic_store(&s->unfinished, true);
 		return;
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -404,7 +417,8 @@ int purge_forward(struct store *s, struct row *row, struct err *e)
 	return ledger_move(s->ledger, row->id, ROW_PURGING, ROW_PURGED, clock_real_s(), e) < 0 ? -1 : 0;
 }
 
-/* HELD (or UNCERTAIN: a person decided) to PURGING, all in one transaction. */
+/* HELD (or UNCERTAIN: a person decided) to PURGING, all in one transaction. What an earlier purge left half is purged
+ * again: batches come one after the other. rows[].state says what each was. */
 static int purge_begin(struct store *s, struct row *rows, size_t n, struct move_result *results, struct err *e)
 {
 	int64_t now = clock_real_s();
@@ -414,9 +428,12 @@ static int purge_begin(struct store *s, struct row *rows, size_t n, struct move_
 	for (size_t i = 0; i < n; i++) {
 		if (results[i].why[0] != '\0')
 			continue;
-		int moved = ledger_move(s->ledger, rows[i].id, ROW_HELD, ROW_PURGING, now, e);
-		if (moved == 0)
-			moved = ledger_move(s->ledger, rows[i].id, ROW_UNCERTAIN, ROW_PURGING, now, e);
+		static const enum row_state from[] = { ROW_HELD, ROW_UNCERTAIN, ROW_PURGING };
+		int moved = 0;
+		for (size_t k = 0; k < sizeof from / sizeof *from && moved == 0; k++) {
+			moved = ledger_move(s->ledger, rows[i].id, from[k], ROW_PURGING, now, e);
+			rows[i].state = from[k];
+		}
 		if (moved < 0) {
 			ledger_undo(s->ledger);
 			return -1;
@@ -436,11 +453,12 @@ static int purge_end(struct store *s, struct row *rows, size_t n, struct move_re
 		return -1;
 	for (size_t i = 0; i < n; i++)
 		if (results[i].why[0] == '\0') {
-			if (ledger_move(s->ledger, rows[i].id, ROW_PURGING, ROW_PURGED, now, e) < 0) {
+			int moved = ledger_move(s->ledger, rows[i].id, ROW_PURGING, ROW_PURGED, now, e);
+			if (moved < 0) {
 				ledger_undo(s->ledger);
 				return -1;
 			}
-			good++;
+			good += moved; /* 0: it was named twice */
 		}
 	return ledger_commit(s->ledger, e) == 0 ? good : -1;
 }
@@ -463,12 +481,15 @@ int purge_batch(struct store *s, const int64_t *ids, size_t n, struct move_resul
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		if (results[i].why[0] != '\0')
 			continue;
-		if (cell_remove(&s->cells, ids[i], &one) != 0)
-			(void)slice_text(results[i].why, WHY, slice_str(one.text));
-		store_count(s, -1, -(int64_t)rows[i].size);
+		if (cell_remove(&s->cells, ids[i], &one) != 0) {
+			(void)snprintf(results[i].why, WHY, "%.380s (tried again)", one.text);
+			atomic_store(&s->unfinished, true);
+		}
+		if (rows[i].state != ROW_PURGING)
+			store_count(s, -1, -(int64_t)rows[i].size);
 	}
-	if (rc == 0)
-		rc = purge_end(s, rows, n, results, e);
+	if (rc == 0 && (rc = purge_end(s, rows, n, results, e)) < 0)
+		atomic_store(&s->unfinished, true);
 	(void)pthread_mutex_unlock(&s->moving);
 	for (size_t i = 0; i < n; i++)
 		row_free(&rows[i]);

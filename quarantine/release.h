@@ -1,7 +1,8 @@
 /* release.h - back to the MTA, or destroyed; a batch at a time.
  *
  * Each message of a batch succeeds or fails by itself; why[] is "" for those that succeeded.
- * When a call returns, nothing is half: what failed is still held. */
+ * What failed is still held when a call returns. Only what fails behind its commit, or while the ledger cannot be
+ * written, stays RELEASING or PURGING: store.unfinished is set, and take_step() finishes it. */
 #ifndef QUARANTINE_RELEASE_H
 #define QUARANTINE_RELEASE_H
 

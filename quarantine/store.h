@@ -53,6 +53,7 @@ struct store {
 	struct store_hooks hooks;
 	pthread_mutex_t moving; /* releases, purges and their recovery: one at a time */
 	bool rebuilt; /* the ledger was made anew from the cells */
+	atomic_bool unfinished; /* rows stay RELEASING or PURGING after a failure: recover_place() is due again */
 };
 
 /* ERR_EXISTS: another process has the lock. ERR_DENIED: not permitted. briefs: from brief_make(), or NULL to make

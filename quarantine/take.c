@@ -9,6 +9,7 @@
 #include "base/own.h"
 #include "base/sys.h"
 #include "quarantine/origin.h"
+#include "quarantine/recover.h"
 
 /* The order of writes, and why. The file is in the stage, out of the MTA's reach, before any of this.
  *   1. ledger: STAGED, with the digest that the walk found   -> from here on the row says what the file is
@@ -23,6 +24,7 @@
 #define BACKOFF_MOST_MS 2000
 #define TROUBLE_MOST_MS 30000
 #define WALK_TRIES 3
+#define FINISH_MS 10000
 
 struct item {
 	struct item *next;
@@ -47,6 +49,7 @@ struct taker {
 	size_t waiting;
 	struct err trouble;
 	unsigned hurts; /* of this step */
+	int64_t finish_ms; /* when what is half was tried last, and is tried again */
 	struct card cards[WALK_BATCH];
 	struct walk *walks; /* WALK_BATCH of them */
 };
@@ -551,13 +554,34 @@ static void lock_places(struct taker *t, bool lock)
 			    : pthread_rwlock_unlock(&t->store->places[i].lock));
 }
 
+/* Releases and purges that failed behind their commit. When they are tried again, or INT64_MAX. */
+static int64_t finish_moves(struct taker *t, int64_t now_ms)
+{
+	struct store *s = t->store;
+	struct err e;
+
+	if (atomic_load(&s->unfinished) && now_ms >= t->finish_ms) {
+		t->finish_ms = now_ms + FINISH_MS;
+		atomic_store(&s->unfinished, false);
+		for (size_t i = 0; i < s->nplaces; i++) {
+			if (s->places[i].stage_fd < 0) /* it may be one of its own */
+				atomic_store(&s->unfinished, true);
+			else if (recover_place(s, &s->places[i], &e) != 0)
+				log_error("%s (tried again)", e.text);
+		}
+	}
+	return atomic_load(&s->unfinished) ? t->finish_ms : INT64_MAX;
+}
+
 int take_step(struct taker *t, int64_t now_ms)
 {
 	struct item *batch[TAKE_BATCH];
 	struct err e;
-	int64_t next_ms;
+	int64_t next_ms, finish_ms = finish_moves(t, now_ms);
 	size_t n = pick(t, now_ms, batch, &next_ms);
 
+	if (finish_ms < next_ms)
+		next_ms = finish_ms;
 	if (n == 0)
 		return next_ms == INT64_MAX ? -1 : next_ms > now_ms ? (int)(next_ms - now_ms) : 0;
 	t->hurts = 0;

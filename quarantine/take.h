@@ -1,6 +1,7 @@
 /* take.h - from the stage into the cells: waits until a claimed file is still, has it walked,
  * writes the ledger, moves it, writes the ledger.
  *
+ * It also finishes what a release or a purge had to leave half (store.unfinished).
  * One thread calls take_step(); take_add() may be called from any. Nothing is lost when a step
  * fails: the file stays in the stage and is tried again, later and later. */
 #ifndef QUARANTINE_TAKE_H
