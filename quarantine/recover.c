@@ -20,7 +20,6 @@ struct undone {
 static int finish_row(void *arg, struct row *r)
 {
 	struct undone *u = arg;
-	char stage[STAGE_NAME];
 	struct err e;
 	int rc;
 
@@ -29,10 +28,8 @@ static int finish_row(void *arg, struct row *r)
 	} else if (r->new_id.n > 0) {
 		rc = release_forward(u->store, u->place, r, &e);
 	} else {
-		stage_release_name(stage, r->id);
-		rc = sys_unlink(u->place->stage_fd, stage) != 0 && errno != ENOENT ? err_sys(&e, "remove %s", stage) : 0;
-		if (rc == 0)
-			rc = ledger_move(u->store->ledger, r->id, ROW_RELEASING, ROW_HELD, clock_real_s(), &e) < 0 ? -1 : 0;
+		/* its copy goes when the row is held again for certain: drop_copies() */
+		rc = ledger_move(u->store->ledger, r->id, ROW_RELEASING, ROW_HELD, clock_real_s(), &e) < 0 ? -1 : 0;
 	}
 	if (rc != 0) { /* one that cannot be finished must not stop the others */
 		(void)err_add(&e, "recover m%lld", (long long)r->id);

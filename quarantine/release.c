@@ -25,7 +25,7 @@ struct returning {
 	struct row row;
 	struct place *place;
 	uint64_t ino;
-	bool begun, whole, committed, back;
+	bool begun, whole, spoiled, committed, back;
 	char *why;
 };
 
@@ -268,7 +268,8 @@ static int sync_places(struct store *s, const struct returning *list, size_t n, 
 	return 0;
 }
 
-/* Steps 2 and 3; a message that fails goes back to HELD, alone. */
+/* Steps 2 and 3; a message that fails goes back to HELD, alone. A commit that failed may be on the disk all the same, and
+ * then the next start would believe that the new id was used: so the copies stay until the rows are HELD again. */
 static void copy_all(struct store *s, struct returning *list, size_t n)
 {
 	struct err e;
@@ -282,14 +283,18 @@ static void copy_all(struct store *s, struct returning *list, size_t n)
 	if (sync_places(s, list, n, &e) != 0 || commit_ids(s, list, n, &e) != 0)
 		for (size_t i = 0; i < n; i++)
 			if (list[i].whole) {
-				drop_copy(s, &list[i]);
 				list[i].whole = false;
+				list[i].spoiled = true;
 				(void)why(&list[i], &e);
 			}
 	if (move_rows(s, list, n, ROW_RELEASING, ROW_HELD, &e) != 0) {
 		log_error("give up a release: %s (tried again)", e.text);
 		atomic_store(&s->unfinished, true);
+		return;
 	}
+	for (size_t i = 0; i < n; i++)
+		if (list[i].spoiled)
+			drop_copy(s, &list[i]);
 }
 
 static void rename_all(struct store *s, struct returning *list, size_t n)

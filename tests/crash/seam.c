@@ -126,7 +126,8 @@ static int f_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 
 	if (sys == 0)
 		return real(f)->pMethods->xWrite(real(f), p, n, at);
-	(void)real(f)->pMethods->xWrite(real(f), p, n / 2, at);
+	if (!fault.sticky) /* a disk that went away takes nothing; otherwise the write is torn */
+		(void)real(f)->pMethods->xWrite(real(f), p, n / 2, at);
 	if (sys < 0)
 		_exit(KILLED);
 	return sys == ENOSPC ? SQLITE_FULL : SQLITE_IOERR_WRITE;
