@@ -234,6 +234,8 @@ static int check_cell(void *arg, int64_t id)
 	if (got == 0 && whole) {
 		if (c->repair && cell_read_info(&c->store->cells, id, &r, &e) == 0) {
 			repaired = ledger_put(c->store->ledger, &r, &e) == 0;
+			if (repaired)
+				store_count(c->store, 1, (int64_t)r.size);
 			row_free(&r);
 		}
 		return found(c, "a cell without a row: its description makes the row", id, path, true, repaired);
