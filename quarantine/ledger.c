@@ -3,7 +3,6 @@
 #include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "base/own.h"
 
@@ -34,8 +33,7 @@ static const char schema[] =
 	" id INTEGER PRIMARY KEY, time INTEGER, who TEXT, tty TEXT, action TEXT, what TEXT, count INTEGER, detail TEXT);"
 	"CREATE INDEX IF NOT EXISTS audit_time ON audit(time);"
 	"CREATE TABLE IF NOT EXISTS trail(origin TEXT PRIMARY KEY, blob BLOB) WITHOUT ROWID;"
-	"CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;"
-	"PRAGMA user_version = 1;";
+	"CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;";
 
 #define COLUMNS                                                                                              \
 	"id, state, spool, format, queue_id, new_id, dev, ino, size, dir, depth, mode, uid, gid, mtime, incident, " \
@@ -60,16 +58,45 @@ static int exec(struct ledger *l, const char *sql, struct err *e)
 	return 0;
 }
 
+/* user_version is written with the rows that the cells gave, so a ledger whose making was cut off is made again. */
+static int is_fresh(struct ledger *l, bool *fresh, struct err *e)
+{
+	sqlite3_stmt *s = db_ready(l, "PRAGMA user_version", e);
+
+	if (s == NULL)
+		return -1;
+	int rc = sqlite3_step(s) == SQLITE_ROW ? 0 : db_fail(l, e, "read its version");
+	*fresh = rc == 0 && sqlite3_column_int(s, 0) == 0;
+	db_done(l, s);
+	return rc;
+}
+
+int ledger_complete(struct ledger *l, int64_t last_id, struct err *e)
+{
+	static const char *const sql[] = {
+		"INSERT OR IGNORE INTO message(id, state, spool, format, queue_id, new_id) VALUES(?, 0, '', '', '', '')",
+		"DELETE FROM message WHERE id = ? AND state = 0",
+	};
+
+	for (size_t i = 0; last_id > 0 && i < sizeof sql / sizeof *sql; i++) {
+		sqlite3_stmt *s = db_ready(l, sql[i], e);
+		if (s == NULL)
+			return -1;
+		db_int(s, 1, last_id);
+		if (db_finish(l, s, "reserve ids", e) != 0)
+			return -1;
+	}
+	return exec(l, "PRAGMA user_version = 1", e);
+}
+
 int ledger_open(const char *path, struct ledger **out, bool *fresh, struct err *e)
 {
 	struct ledger *l = calloc(1, sizeof *l);
 	pthread_mutexattr_t attr;
-	struct stat st;
 
 	*out = NULL;
 	if (l == NULL)
 		return err_sys(e, "open the ledger");
-	*fresh = stat(path, &st) != 0;
 	(void)pthread_mutexattr_init(&attr);
 	(void)pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
 	(void)pthread_mutex_init(&l->lock, &attr);
@@ -83,7 +110,7 @@ int ledger_open(const char *path, struct ledger **out, bool *fresh, struct err *
 	(void)sqlite3_busy_timeout(l->db, 10000);
 	if (exec(l, "PRAGMA journal_mode=WAL", e) != 0 || exec(l, "PRAGMA synchronous=FULL", e) != 0 ||
 	    exec(l, "PRAGMA temp_store=MEMORY", e) != 0 || exec(l, "PRAGMA cache_size=-2000", e) != 0 ||
-	    exec(l, schema, e) != 0) {
+	    exec(l, schema, e) != 0 || is_fresh(l, fresh, e) != 0) {
 		ledger_close(l);
 		return -1;
 	}

@@ -89,8 +89,10 @@ struct selection {
 
 struct ledger;
 
-/* path: the database file; made when missing. *fresh says that it was made. */
+/* path: the database file; made when missing. *fresh: it was never completed: what the cells know belongs into it. */
 int ledger_open(const char *path, struct ledger **out, bool *fresh, struct err *e);
+/* Inside a transaction: from now on it is not fresh, and no new row gets an id up to last_id. */
+int ledger_complete(struct ledger *, int64_t last_id, struct err *e);
 void ledger_close(struct ledger *); /* NULL is welcome */
 
 int ledger_begin(struct ledger *, struct err *e);

@@ -129,7 +129,11 @@ int ledger_incidents(struct ledger *l, bool all, int (*each)(void *, const struc
 int64_t ledger_incident_last(struct ledger *l)
 {
 	struct err e;
-	sqlite3_stmt *s = db_ready(l, "SELECT coalesce(max(id), 0) FROM incident", &e);
+	/* a ledger made anew from the cells knows the numbers, not the incidents */
+	sqlite3_stmt *s = db_ready(l,
+				   "SELECT max(coalesce((SELECT max(id) FROM incident), 0),"
+				   " coalesce((SELECT max(incident) FROM message), 0))",
+				   &e);
 	int64_t id = 0;
 
 	if (s == NULL)

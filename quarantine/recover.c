@@ -160,6 +160,7 @@ int recover_takes(struct store *s, struct place *p, struct taker *t, struct err 
 struct rebuild {
 	struct store *store;
 	uint64_t n;
+	int64_t last; /* the highest id of a cell, with or without a description */
 	struct err *e;
 };
 
@@ -169,6 +170,8 @@ static int rebuild_cell(void *arg, int64_t id)
 	struct err e;
 	struct row r;
 
+	if (id > b->last)
+		b->last = id;
 	if (!cell_has(&b->store->cells, id, CELL_FILE))
 		return 0; /* fsck names it */
 	if (cell_read_info(&b->store->cells, id, &r, &e) != 0) {
@@ -183,11 +186,11 @@ static int rebuild_cell(void *arg, int64_t id)
 
 int recover_rebuild(struct store *s, struct err *e)
 {
-	struct rebuild b = { s, 0, e };
+	struct rebuild b = { s, 0, 0, e };
 
 	if (ledger_begin(s->ledger, e) != 0)
 		return -1;
-	if (cells_each(&s->cells, rebuild_cell, &b, e) != 0) {
+	if (cells_each(&s->cells, rebuild_cell, &b, e) != 0 || ledger_complete(s->ledger, b.last, e) != 0) {
 		ledger_undo(s->ledger);
 		return -1;
 	}

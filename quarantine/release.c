@@ -205,7 +205,7 @@ static int rename_back(struct store *s, struct returning *r, struct err *e)
 			return -1;
 		move_notices(r);
 		if (s->hooks.returning != NULL)
-			s->hooks.returning(s->hooks.arg, r->place->index, id, r->ino);
+			s->hooks.returning(s->hooks.arg, r->place->index, id, r->ino, &r->row);
 		if (sys_move(r->place->stage_fd, stage, to, file) == 0)
 			return 0;
 		if (errno != EEXIST)

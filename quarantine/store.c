@@ -131,20 +131,20 @@ struct place *store_place(struct store *s, const char *name)
 	return NULL;
 }
 
-bool store_room(struct store *s, uint64_t size, char *why, size_t cap)
+bool store_room(struct store *s, uint64_t coming, uint64_t coming_bytes, char *why, size_t cap)
 {
 	struct statvfs fs;
 
-	if (atomic_load(&s->held_messages) + 1 > s->conf->max_messages) {
+	if (atomic_load(&s->held_messages) + coming + 1 > s->conf->max_messages) {
 		(void)snprintf(why, cap, "max_messages (%llu) is reached", (unsigned long long)s->conf->max_messages);
 		return false;
 	}
-	if (atomic_load(&s->held_bytes) + size > s->conf->max_bytes) {
+	if (atomic_load(&s->held_bytes) + coming_bytes > s->conf->max_bytes) {
 		(void)snprintf(why, cap, "max_bytes (%llu) is reached", (unsigned long long)s->conf->max_bytes);
 		return false;
 	}
 	if (fstatvfs(s->cells.fd, &fs) == 0 &&
-	    (uint64_t)fs.f_bavail * fs.f_frsize < s->conf->min_free + size) {
+	    (uint64_t)fs.f_bavail * fs.f_frsize < s->conf->min_free + coming_bytes) {
 		(void)snprintf(why, cap, "less than min_free (%llu bytes) is left on the quarantine's disk",
 			       (unsigned long long)s->conf->min_free);
 		return false;

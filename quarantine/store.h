@@ -15,8 +15,9 @@
 /* What the daemon wants to hear; every member may be NULL. Called from any thread. */
 struct store_hooks {
 	void *arg;
-	/* A message is about to come back under this id: neither count nor take it. */
-	void (*returning)(void *arg, uint16_t spool, struct slice id, uint64_t ino);
+	/* A message is about to come back under this id: neither count nor take it, nor what is made of it (a content filter
+	 * names the old id). */
+	void (*returning)(void *arg, uint16_t spool, struct slice id, uint64_t ino, const struct row *was);
 	/* A taken message reached a state (ROW_HELD, ROW_GONE). */
 	void (*settled)(void *arg, const struct row *);
 	/* Somebody changed an origin (hold, lift, trust) or closed an incident. */
@@ -66,8 +67,8 @@ void store_close(struct store *); /* NULL is welcome */
 
 struct place *store_place(struct store *, const char *name);
 
-/* Is there room for one more message of that size? false: why says what is full. */
-bool store_room(struct store *, uint64_t size, char *why, size_t cap);
+/* Is there room for one more message, beside those that are on their way to their cells? false: why says what is full. */
+bool store_room(struct store *, uint64_t coming, uint64_t coming_bytes, char *why, size_t cap);
 void store_count(struct store *, int64_t messages, int64_t bytes);
 
 #endif

@@ -23,13 +23,12 @@
 #define BACKOFF_FIRST_MS 5
 #define BACKOFF_MOST_MS 2000
 #define TROUBLE_MOST_MS 30000
-#define WALK_TRIES 3
 #define FINISH_MS 10000
 
 struct item {
 	struct item *next;
 	int64_t due_ms, row, incident;
-	unsigned dir, depth, tries, failures;
+	unsigned dir, depth, failures;
 	int backoff_ms;
 	uint16_t spool;
 	struct queue_id id;
@@ -307,12 +306,9 @@ static void walk_done(struct taker *t, struct item *i, const struct walk_job *jo
 		fill_row(t, i, job->card, job->walk);
 		i->r.readable = i->r.readable && job->result == WALK_OK;
 		i->walked = true;
-	} else if (++i->tries >= WALK_TRIES) {
-		log_warn("%s cannot be read: it is held as it is", i->staged);
-		i->r.readable = false;
-		i->r.arrived = i->r.mtime;
-		i->walked = true;
-	} else {
+		if (!i->r.readable)
+			log_warn("%s cannot be read: it is held as it is", i->staged);
+	} else { /* the reader is being started again; a file that it dies over comes back as unreadable */
 		i->failed = true;
 		put_off(i, now_ms, BACKOFF_MOST_MS);
 	}
