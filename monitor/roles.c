@@ -93,6 +93,7 @@ int roles_start(struct roles *r, int64_t now_ms, struct err *e)
 	(void)pthread_mutex_lock(&r->walk_lock);
 	r->walk_fd = walk[0];
 	(void)pthread_mutex_unlock(&r->walk_lock);
+	atomic_store(&r->slot->now_ino, 0);
 	r->cards_fd = cards[0];
 	r->started_ms = now_ms;
 	if (r->sift < 0 || r->watch < 0)
@@ -118,6 +119,7 @@ static void down(struct roles *r)
 /* The file that sift had open when a signal killed it is never opened again. */
 static void blame(struct roles *r)
 {
+	/* the slot belongs to a role that may lie: it can only keep files from being read */
 	uint64_t ino = atomic_load(&r->slot->now_ino), dev = atomic_load(&r->slot->now_dev);
 
 	if (ino == 0)
@@ -141,7 +143,8 @@ static void ended(struct roles *r, pid_t pid, int status)
 		log_warn("role %s (pid %ld) was killed by signal %d", name, (long)pid, WTERMSIG(status));
 	else if (WEXITSTATUS(status) != 0)
 		log_warn("role %s (pid %ld) ended with status %d", name, (long)pid, WEXITSTATUS(status));
-	if (pid == r->sift && WIFSIGNALED(status))
+	/* what a file can do to its reader; SIGKILL and SIGTERM come from people and from the kernel's need for memory */
+	if (pid == r->sift && WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL && WTERMSIG(status) != SIGTERM)
 		blame(r);
 	if (pid == r->watch)
 		r->watch = 0;
@@ -235,6 +238,8 @@ void roles_walk(void *arg, struct walk_job *jobs, size_t n)
 	for (size_t i = 0; i < sent; i++) {
 		ssize_t got = wire_recv(r->walk_fd, answer, sizeof answer, NULL, 0, NULL);
 		if (got <= 0) { /* sift died, or hangs: what it might still answer must not meet the next question */
+			if (got < 0 && errno == EAGAIN && r->sift > 0)
+				(void)kill(r->sift, SIGABRT);
 			(void)shutdown(r->walk_fd, SHUT_RDWR);
 			break;
 		}

@@ -165,7 +165,7 @@ void roster_trim(struct roster *r, uint32_t number, int64_t before_ms)
 
 static bool away(enum message_state s)
 {
-	return s == MESSAGE_GONE || s == MESSAGE_TAKEN;
+	return s == MESSAGE_GONE || s == MESSAGE_TAKEN || s == MESSAGE_PARDONED;
 }
 
 static uint32_t bucket_of(const struct roster *r, uint16_t spool, struct slice id)

@@ -31,6 +31,7 @@ enum message_state {
 	MESSAGE_WAITING,  /* to be taken as soon as that is safe */
 	MESSAGE_RELEASED, /* came back from us: neither counted nor taken */
 	MESSAGE_TAKEN,    /* in our stage or further: the MTA has it no longer */
+	MESSAGE_PARDONED, /* released, or of a released message; not in the spool (yet, or any more) */
 	MESSAGE_GONE,     /* left the spool; remembered for a while, so that it is not counted twice */
 };
 

@@ -83,6 +83,7 @@ static void sift_new(const struct sighting *g, int fd, struct card *c)
 {
 	struct format_of *f = &s.spools[g->spool];
 	struct source source = source_fd(fd, g->size);
+	struct stat st;
 	struct err e;
 
 	if (poisoned(g->dev, g->ino)) {
@@ -98,6 +99,8 @@ static void sift_new(const struct sighting *g, int fd, struct card *c)
 		c->kind = CARD_HOSTILE;
 	} else {
 		c->flags |= g->flags;
+		if (c->arrived_s == 0 && fstat(fd, &st) == 0)
+			c->arrived_s = st.st_mtime;
 	}
 	mark(0, 0);
 	/* the envelope says the first queue id of the chain; its own is no news */

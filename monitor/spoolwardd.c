@@ -21,6 +21,7 @@
 
 #define TICK_MS 1000
 #define SAVE_MS 30000
+#define READY_MS 5000 /* a spool that watch says nothing of does not hold up the start */
 #define RECORDS_AT_ONCE 64 /* cards before the loop looks round again */
 #define TREES_MAX (CONF_SPOOLS_MAX + 24)
 
@@ -347,12 +348,22 @@ static void read_cards(struct ward *w)
 	}
 }
 
+/* Of every spool it is known whether it is there. */
+static bool all_told(const struct ward *w)
+{
+	for (size_t i = 0; i < w->store->nplaces; i++)
+		if (!w->spools[i].told)
+			return false;
+	return true;
+}
+
 static void run(struct daemon *d)
 {
 	struct ward *w = &d->ward;
 	struct err e;
 	int64_t tick_ms = 0, save_ms = clock_boot_ms() + SAVE_MS, dog = watchdog_ms(), dog_ms = 0;
-	bool sweeping = false;
+	int64_t ready_ms = clock_boot_ms() + READY_MS;
+	bool sweeping = false, ready = false;
 
 	for (;;) {
 		struct pollfd p[3] = { { .fd = d->signals, .events = POLLIN },
@@ -370,6 +381,10 @@ static void run(struct daemon *d)
 			read_cards(w);
 		sweeping = ward_sweep(w);
 		now = clock_boot_ms();
+		if (!ready && (all_told(w) || now >= ready_ms)) {
+			ready = true;
+			notify("READY=1");
+		}
 		if (w->roles.watch == 0 && w->roles.sift == 0 && now >= w->roles.next_ms &&
 		    roles_start(&w->roles, now, &e) != 0)
 			log_error("%s", e.text);
@@ -432,7 +447,6 @@ int main(int argc, char **argv)
 		return e.kind == ERR_CONFIG ? EX_CONFIG : 1;
 	}
 	log_notice("spoolwardd " VERSION " is up: mode %s, %zu spools", mode_names[d.conf->mode], d.conf->nspools);
-	notify("READY=1");
 	run(&d);
 	stop(&d);
 	log_notice("stopped");

@@ -17,7 +17,7 @@ static void count_queued(void *arg, struct message *m)
 {
 	struct ward *w = arg;
 
-	if (m->state == MESSAGE_FREE || m->state == MESSAGE_WAITING || (m->state == MESSAGE_RELEASED && m->ino != 0))
+	if (m->state == MESSAGE_FREE || m->state == MESSAGE_WAITING || m->state == MESSAGE_RELEASED)
 		w->spools[m->spool].queued++;
 }
 
@@ -33,11 +33,11 @@ static json_t *spools(struct ward *w, json_t *problems)
 	for (size_t i = 0; i < w->store->nplaces; i++) {
 		const struct ward_spool *s = &w->spools[i];
 		const struct brief *b = &w->store->places[i].brief;
-		const char *state = !s->up ? "down" : s->blind ? "scanned" : "watched";
+		const char *state = !s->told ? "starting" : !s->up ? "down" : s->blind ? "scanned" : "watched";
 		(void)json_array_append_new(list, json_pack("{s:s,s:s,s:o,s:s,s:I,s:o}", "name", b->name, "format", b->format,
 							    "path", answer_text(b->root), "state", state, "queued",
 							    (json_int_t)s->queued, "detail", answer_text(s->why)));
-		if (s->up && !s->blind)
+		if (!s->told || (s->up && !s->blind))
 			continue;
 		(void)snprintf(text, sizeof text, "spool %s is %s: %s", b->name, s->up ? "only scanned" : "not there", s->why);
 		problem(problems, text);

@@ -23,11 +23,11 @@ bool message_held(const struct ward *w, const struct message *m, uint32_t *origi
 	return false;
 }
 
-static bool room(struct ward *w, uint64_t size)
+static bool room(struct ward *w)
 {
 	int64_t now = clock_boot_ms();
 
-	w->full = !store_room(w->store, size, w->full_why, sizeof w->full_why);
+	w->full = !store_room(w->store, w->coming, w->coming_bytes, w->full_why, sizeof w->full_why);
 	if (w->full && now - w->full_said_ms > w->conf->alert_every_s * 1000) {
 		w->full_said_ms = now;
 		log_error("the quarantine is full: nothing more is taken, mail stays with the MTA: %s", w->full_why);
@@ -43,11 +43,13 @@ void message_take(struct ward *w, struct message *m, uint32_t origin)
 	struct claimed c;
 	struct err e;
 
-	if (w->conf->mode != MODE_ENFORCE || !(p->format->dirs[m->dir].traits & DIR_TAKE) || !room(w, 0))
+	if (w->conf->mode != MODE_ENFORCE || !(p->format->dirs[m->dir].traits & DIR_TAKE) || !room(w))
 		return;
 	switch (place_claim(p, m->dir, m->depth, id, m->ino, (m->flags & CARD_NOT_BUSY) != 0, &c, &e)) {
 	case CLAIM_DONE:
 		roster_state(&w->roster, m, MESSAGE_TAKEN, clock_boot_ms());
+		w->coming++;
+		w->coming_bytes += (uint64_t)c.st.st_size;
 		if (take_add(w->taker, m->spool, c.name, c.dir, c.depth, id, i ? i->rec.id : 0,
 			     w->roster.origins[m->accountable ? m->origin[0] : origin].name, 0) != 0)
 			log_error("no memory for %s: it waits in the stage for the next start", c.name);

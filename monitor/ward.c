@@ -24,7 +24,8 @@ struct note {
 	enum note_kind kind;
 	uint16_t spool;
 	struct queue_id id;
-	uint64_t ino;
+	uint64_t ino, old_ino, size;
+	struct queue_id old_id;
 	int64_t incident;
 	enum row_state state;
 	struct origin_row origin;
@@ -57,13 +58,15 @@ static struct note *note_new(enum note_kind kind)
 }
 
 /* The release renames only after this has returned, so the note lies here before any card can. */
-static void on_returning(void *arg, uint16_t spool, struct slice id, uint64_t ino)
+static void on_returning(void *arg, uint16_t spool, struct slice id, uint64_t ino, const struct row *was)
 {
 	struct note *n = note_new(NOTE_RETURNING);
 
 	if (n != NULL) {
 		n->spool = spool;
 		n->ino = ino;
+		n->old_ino = was->ino;
+		n->old_id = was->queue_id;
 		(void)queue_id_set(&n->id, id);
 	}
 	note(arg, n);
@@ -76,6 +79,7 @@ static void on_settled(void *arg, const struct row *r)
 	if (n != NULL) {
 		n->incident = r->incident;
 		n->state = r->state;
+		n->size = r->size;
 	}
 	note(arg, n);
 }
@@ -121,7 +125,7 @@ static void returned(struct ward *w, uint16_t spool, struct slice id, uint64_t i
 	if (m == NULL)
 		return;
 	m->ino = ino;
-	roster_state(&w->roster, m, MESSAGE_RELEASED, clock_boot_ms());
+	roster_state(&w->roster, m, MESSAGE_PARDONED, clock_boot_ms());
 }
 
 /* By hand: the windows start from nothing, so that what was forgiven does not trip again. */
@@ -154,8 +158,11 @@ static void take_note(struct ward *w, const struct note *n)
 	switch (n->kind) {
 	case NOTE_RETURNING:
 		returned(w, n->spool, queue_id_slice(&n->id), n->ino);
+		returned(w, n->spool, queue_id_slice(&n->old_id), n->old_ino);
 		break;
 	case NOTE_SETTLED:
+		w->coming -= w->coming > 0;
+		w->coming_bytes -= n->size < w->coming_bytes ? n->size : w->coming_bytes;
 		i = incident_by_id(w, n->incident);
 		if (i == NULL)
 			break;
@@ -279,8 +286,10 @@ static int load_returned(void *arg, struct row *r)
 	struct ward *w = arg;
 	struct place *p = store_place(w->store, r->spool);
 
-	if (p != NULL && r->new_id.n > 0 && clock_real_s() - r->changed < RETURNED_S)
-		returned(w, p->index, queue_id_slice(&r->new_id), 0);
+	if (p == NULL || r->new_id.n == 0 || clock_real_s() - r->changed > RETURNED_S)
+		return 0;
+	returned(w, p->index, queue_id_slice(&r->new_id), 0);
+	returned(w, p->index, queue_id_slice(&r->queue_id), r->ino);
 	return 0;
 }
 
@@ -374,7 +383,7 @@ static void count_new(struct ward *w, struct message *m, const struct card *c, i
 
 static bool forget_other(struct ward *w, struct message *m, uint64_t ino)
 {
-	if (m == NULL || m->ino == ino || (m->state == MESSAGE_RELEASED && m->ino == 0))
+	if (m == NULL || m->ino == ino || (m->state == MESSAGE_PARDONED && m->ino == 0))
 		return false;
 	roster_remove(&w->roster, m); /* the id was used again */
 	return true;
@@ -400,12 +409,16 @@ static void card_new(struct ward *w, const struct card *c)
 	m->flags = (uint8_t)c->flags;
 	m->scan = w->spools[c->spool].scan;
 	if (known) {
-		if (m->state == MESSAGE_GONE || m->state == MESSAGE_TAKEN)
+		if (m->state == MESSAGE_PARDONED)
+			roster_state(&w->roster, m, MESSAGE_RELEASED, now_ms);
+		else if (m->state == MESSAGE_GONE || m->state == MESSAGE_TAKEN)
 			roster_state(&w->roster, m, MESSAGE_FREE, now_ms);
 	} else if ((c->flags & CARD_RENAMED) != 0 && w->last_gone.set && w->last_gone.ino == c->ino) {
 		inherit(w, m, w->last_gone.origin, w->last_gone.accountable);
 	} else if ((first = first_pass(w, c)) != NULL && first != m) {
 		inherit(w, m, first->origin, first->accountable);
+		if (first->state == MESSAGE_RELEASED || first->state == MESSAGE_PARDONED)
+			roster_state(&w->roster, m, MESSAGE_RELEASED, now_ms);
 	} else {
 		count_new(w, m, c, now_ms);
 	}
@@ -426,6 +439,8 @@ static void card_moved(struct ward *w, const struct card *c)
 	m->scan = w->spools[c->spool].scan;
 	if (m->state == MESSAGE_GONE)
 		roster_state(&w->roster, m, MESSAGE_FREE, clock_boot_ms());
+	if (m->state == MESSAGE_PARDONED)
+		roster_state(&w->roster, m, MESSAGE_RELEASED, clock_boot_ms());
 	if (m->state == MESSAGE_WAITING)
 		m->state = MESSAGE_FREE;
 	if (m->state == MESSAGE_FREE && message_held(w, m, &origin))
@@ -443,9 +458,8 @@ static void card_gone(struct ward *w, const struct card *c)
 	w->last_gone.ino = m->ino;
 	w->last_gone.accountable = m->accountable;
 	memcpy(w->last_gone.origin, m->origin, sizeof m->origin);
-	/* a released message that was delivered need not be remembered: its id will not come again */
-	if (m->state != MESSAGE_RELEASED)
-		roster_state(&w->roster, m, MESSAGE_GONE, clock_boot_ms());
+	bool pardoned = m->state == MESSAGE_RELEASED || m->state == MESSAGE_PARDONED;
+	roster_state(&w->roster, m, pardoned ? MESSAGE_PARDONED : MESSAGE_GONE, clock_boot_ms());
 }
 
 struct scan_end {
@@ -458,8 +472,12 @@ static void drop_unseen(void *arg, struct message *m)
 {
 	struct scan_end *s = arg;
 
-	if (m->spool == s->spool && m->scan != s->scan && (m->state == MESSAGE_FREE || m->state == MESSAGE_WAITING))
+	if (m->spool != s->spool || m->scan == s->scan)
+		return;
+	if (m->state == MESSAGE_FREE || m->state == MESSAGE_WAITING)
 		roster_state(&s->w->roster, m, MESSAGE_GONE, clock_boot_ms());
+	else if (m->state == MESSAGE_RELEASED)
+		roster_state(&s->w->roster, m, MESSAGE_PARDONED, clock_boot_ms());
 }
 
 static void spool_changed(struct ward *w, const struct card *c)
@@ -471,6 +489,7 @@ static void spool_changed(struct ward *w, const struct card *c)
 
 	(void)escape_text(why, sizeof why, CARD_GET(c, id), ESCAPE_QUOTED);
 	(void)slice_text(s->why, sizeof s->why, slice_str(why));
+	s->told = true;
 	if (c->kind == CARD_SPOOL_DOWN) {
 		s->up = false;
 		place_down(p);
@@ -576,6 +595,8 @@ bool ward_cards(struct ward *w)
 
 	if (n <= 0)
 		return n < 0 && errno == EAGAIN;
+	/* whatever came back before these cards were sent was noted before its rename: so the note lies here by now */
+	ward_notes(w);
 	for (size_t at = 0; at < (size_t)n;) {
 		size_t rest = (size_t)n - at, size;
 		memcpy(&c, record + at, rest < sizeof c ? rest : sizeof c);
@@ -596,9 +617,9 @@ static void forget_gone(void *arg, struct message *m)
 {
 	struct ward *w = arg;
 	uint32_t now_s = (uint32_t)(clock_boot_ms() / 1000);
-	int64_t keep = m->state == MESSAGE_RELEASED ? RETURNED_S : LINGER_S;
+	int64_t keep = m->state == MESSAGE_PARDONED ? RETURNED_S : LINGER_S;
 
-	if ((m->state == MESSAGE_GONE || m->state == MESSAGE_TAKEN || m->state == MESSAGE_RELEASED) &&
+	if ((m->state == MESSAGE_GONE || m->state == MESSAGE_TAKEN || m->state == MESSAGE_PARDONED) &&
 	    now_s - m->gone_s > keep)
 		roster_remove(&w->roster, m);
 }
@@ -627,6 +648,8 @@ void ward_tick(struct ward *w, int64_t now_ms)
 	static int64_t slow_ms;
 
 	incident_tick(w, now_ms);
+	if (take_waiting(w->taker) == 0)
+		w->coming = w->coming_bytes = 0; /* some ended without a word */
 	if (!roster_walk(&w->roster, &w->linger_at, TICK_BUCKETS, forget_gone, w))
 		w->linger_at = 0;
 	if (now_ms >= slow_ms) {

@@ -25,6 +25,7 @@ struct open_incident {
 struct note; /* what other threads tell the loop */
 
 struct ward_spool {
+	bool told; /* watch has said whether it is there */
 	bool up;
 	char why[QUEUE_ID_MAX]; /* of being down or blind */
 	bool blind;
@@ -50,6 +51,7 @@ struct ward {
 	int64_t next_incident, longest_ms, saved_s; /* saved_s: mail that arrived before is in the loaded windows */
 	struct { bool due; uint32_t at, dir; bool left; } sweep;
 	struct { uint16_t spool; uint64_t ino; uint32_t origin[ORIGINS_MAX]; bool set, accountable; } last_gone;
+	uint64_t coming, coming_bytes; /* claimed, not yet in their cells */
 	uint64_t events, unseen, rescans, hostile, overflows;
 	int64_t blind_since_s, full_said_ms;
 	bool full;

@@ -216,12 +216,14 @@ int cell_open_file(const struct cells *c, int64_t id, const char *name, struct e
 	return fd;
 }
 
-bool cell_has(const struct cells *c, int64_t id, const char *name)
+int cell_has(const struct cells *c, int64_t id, const char *name, struct err *e)
 {
 	struct stat st;
 	own_fd cell = cell_dir(c, id, false);
 
-	return cell >= 0 && fstatat(cell, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+	if (cell >= 0 && fstatat(cell, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return S_ISREG(st.st_mode);
+	return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : err_sys(e, "look for m%lld/%s", (long long)id, name);
 }
 
 int cell_remove(const struct cells *c, int64_t id, struct err *e)

@@ -33,7 +33,8 @@ int cell_write_info(const struct cells *, const struct row *, struct err *e);
 /* The MTA's logs about the message: copied into the cell, then removed from the spool. ENOENT is fine. */
 int cell_take_logs(const struct cells *, struct place *, const struct row *, struct err *e);
 int cell_open_file(const struct cells *, int64_t id, const char *name, struct err *e);
-bool cell_has(const struct cells *, int64_t id, const char *name);
+/* 1, 0, or -1 when nobody can say just now: not the same as no. */
+int cell_has(const struct cells *, int64_t id, const char *name, struct err *e);
 /* Everything of the cell; a cell that is not there is fine. */
 int cell_remove(const struct cells *, int64_t id, struct err *e);
 int cells_sync(const struct cells *, struct err *e);

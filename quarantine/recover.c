@@ -104,10 +104,11 @@ static int adopt(struct store *s, struct place *p, struct taker *t, const char *
 		row_free(&r);
 	if (found == 1 && r.state == ROW_GONE)
 		return sys_unlink(p->stage_fd, name) == 0 || errno == ENOENT ? 0 : err_sys(e, "remove %s", name);
-	if (found == 1 && r.state != ROW_TAKING && r.state != ROW_STAGED && cell_has(&s->cells, r.id, CELL_FILE)) {
-		/* held as a copy; the crash came before the original was removed */
+	int has = found == 1 && r.state != ROW_TAKING && r.state != ROW_STAGED ? cell_has(&s->cells, r.id, CELL_FILE, e) : 0;
+	if (has < 0)
+		return -1;
+	if (has == 1) /* held as a copy; the crash came before the original was removed */
 		return sys_unlink(p->stage_fd, name) == 0 || errno == ENOENT ? 0 : err_sys(e, "remove %s", name);
-	}
 	bool again = found == 1 && (r.state == ROW_TAKING || r.state == ROW_STAGED);
 	if (take_add(t, p->index, name, dir, depth, queue_id_slice(&id), again ? r.incident : 0, again ? r.origin : "",
 		     again ? r.id : 0) != 0)
@@ -119,6 +120,7 @@ struct orphans {
 	struct store *store;
 	struct place *place;
 	struct taker *taker;
+	struct err *e;
 };
 
 /* A row of a take without its stage file: it is in its cell, or the rename into the stage did not survive. */
@@ -126,28 +128,34 @@ static int adopt_row(void *arg, struct row *r)
 {
 	struct orphans *o = arg;
 	char name[STAGE_NAME];
-	struct err e;
 
 	stage_name(name, r->dir, r->depth, r->ino, queue_id_slice(&r->queue_id));
 	if (faccessat(o->place->stage_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return 0; /* adopted by its file */
-	if (cell_has(&o->store->cells, r->id, CELL_FILE))
+	if (errno != ENOENT)
+		return err_sys(o->e, "look for %s", name);
+	int has = cell_has(&o->store->cells, r->id, CELL_FILE, o->e);
+	if (has < 0)
+		return -1;
+	if (has == 1)
 		return take_add(o->taker, o->place->index, name, r->dir, r->depth, queue_id_slice(&r->queue_id), r->incident,
 				r->origin, r->id);
 	log_warn("m%lld (%s) was not taken after all: it is with the MTA", (long long)r->id, r->queue_id.text);
-	return ledger_forget(o->store->ledger, r->id, &e);
+	return ledger_forget(o->store->ledger, r->id, o->e);
 }
 
 int recover_takes(struct store *s, struct place *p, struct taker *t, struct err *e)
 {
 	struct selection q = { .spool = p->brief.name, .states = 1u << ROW_TAKING | 1u << ROW_STAGED };
-	struct orphans o = { s, p, t };
+	struct orphans o = { s, p, t, e };
 	struct dirent *d;
 	int rc = 0;
 
 	(void)pthread_rwlock_rdlock(&p->lock);
 	int fd = p->stage_fd < 0 ? -1 : openat(p->stage_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	own_dir dir = fd < 0 ? NULL : fdopendir(fd);
+	if (dir == NULL && p->stage_fd >= 0)
+		rc = err_sys(e, "read the stage of spool %s", p->brief.name);
 	while (rc == 0 && dir != NULL && (d = readdir(dir)) != NULL)
 		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
 			rc = adopt(s, p, t, d->d_name, e);
@@ -172,9 +180,14 @@ static int rebuild_cell(void *arg, int64_t id)
 
 	if (id > b->last)
 		b->last = id;
-	if (!cell_has(&b->store->cells, id, CELL_FILE))
-		return 0; /* fsck names it */
+	int has = cell_has(&b->store->cells, id, CELL_FILE, b->e);
+	if (has <= 0)
+		return has; /* fsck names an empty one */
 	if (cell_read_info(&b->store->cells, id, &r, &e) != 0) {
+		if (e.kind != ERR_HOSTILE && e.kind != ERR_GONE) { /* it may be readable later */
+			*b->e = e;
+			return -1;
+		}
 		log_error("%s: the cell stays as it is", e.text);
 		return 0;
 	}
@@ -233,8 +246,10 @@ static int check_cell(void *arg, int64_t id)
 		return -1;
 	if (got == 1)
 		row_free(&r);
-	bool whole = cell_has(&c->store->cells, id, CELL_FILE);
-	if (got == 0 && whole) {
+	int has = cell_has(&c->store->cells, id, CELL_FILE, c->e);
+	if (has < 0)
+		return -1;
+	if (got == 0 && has == 1) {
 		if (c->repair && cell_read_info(&c->store->cells, id, &r, &e) == 0) {
 			repaired = ledger_put(c->store->ledger, &r, &e) == 0;
 			if (repaired)
@@ -266,11 +281,18 @@ static int check_row(void *arg, struct row *r)
 
 	(void)snprintf(path, sizeof path, "cells/%lld/m%lld/" CELL_FILE, (long long)(r->id / 1000), (long long)r->id);
 	own_fd fd = cell_open_file(&c->store->cells, r->id, CELL_FILE, &e);
+	if (fd < 0 && e.kind == ERR_AGAIN) {
+		*c->e = e;
+		return -1;
+	}
 	if (fd < 0)
 		return found(c, "a held message without its file", r->id, path, false, false);
 	if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != r->size)
 		return found(c, "a held message whose file has another size", r->id, path, false, false);
-	if (!cell_has(&c->store->cells, r->id, CELL_INFO))
+	int has = cell_has(&c->store->cells, r->id, CELL_INFO, c->e);
+	if (has < 0)
+		return -1;
+	if (has == 0)
 		return found(c, "a cell without its description", r->id, path, true,
 			     c->repair && cell_write_info(&c->store->cells, r, &e) == 0);
 	return 0;

@@ -187,14 +187,15 @@ static void find_in_cell(struct taker *t, struct item *i, int64_t now_ms)
 {
 	struct err e;
 
-	i->in_cell = i->row != 0 && cell_has(&t->store->cells, i->row, CELL_FILE);
-	i->dropped = !i->in_cell;
+	int has = i->row != 0 ? cell_has(&t->store->cells, i->row, CELL_FILE, &e) : 0;
+	i->in_cell = has == 1;
+	i->dropped = has == 0;
 	if (i->dropped) {
 		log_warn("%s is no longer in the stage of spool %s", i->staged, t->store->places[i->spool].brief.name);
 		return;
 	}
 	row_free(&i->r);
-	int found = ledger_get(t->store->ledger, i->row, &i->r, &e);
+	int found = has < 0 ? -1 : ledger_get(t->store->ledger, i->row, &i->r, &e);
 	if (found == 1 && i->r.state == ROW_STAGED)
 		return;
 	if (found == 1) { /* it is at rest: nothing is left to do, and nothing to forget */

@@ -56,6 +56,7 @@ static struct {
 } world;
 
 static unsigned objections;
+static bool damaged; /* by ourselves: rows and descriptions may be missing */
 static char now_doing[200];
 
 static void object(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -532,7 +533,7 @@ static int count_finding(void *arg, const struct finding *f)
 	struct findings *c = arg;
 
 	c->n++;
-	if (!f->safe || (c->repair && !f->repaired)) {
+	if (!f->safe || (c->repair && !f->repaired) || (!damaged && strncmp(f->what, "a cell without", 14) == 0)) {
 		c->bad++;
 		object("fsck: %s (m%lld, %s)", f->what, (long long)f->id, f->path);
 	}
@@ -562,6 +563,11 @@ static void check_mail(const struct mail *m, const unsigned n[ROW_STATES], bool 
 		object("%s: %u rows, %u taking %u staged %u held %u releasing %u released %u purging %u purged %u gone", m->id, rows,
 		       n[ROW_TAKING], n[ROW_STAGED], n[ROW_HELD], n[ROW_RELEASING], n[ROW_RELEASED], n[ROW_PURGING],
 		       n[ROW_PURGED], n[ROW_GONE]);
+	if (m->may == 0) {
+		if (rows + m->in_spool + m->in_stage + m->in_cell > 0)
+			object("%s came from nowhere", m->id);
+		return;
+	}
 	if (m->in_spool != spool || m->in_cell != cell || (m->in_stage != 0 && !lied))
 		object("%s (%s): %u in the spool, %u in cells, %u in the stage", m->id,
 		       at == FREE ? "no row" : at == HELD ? "held" : at == GONE ? "gone" : at == RELEASED ? "released" : "purged",
@@ -647,6 +653,7 @@ static void prepare_repair(void)
 		die(path);
 	may(HELD, GONE);
 	mails[0].may = PURGED;
+	damaged = true;
 }
 
 /* The ledger is gone; of a message that was delivered nothing is known any more. */
@@ -662,9 +669,6 @@ static void prepare_rebuild(void)
 			die(path);
 	}
 	may(HELD, 0);
-	for (size_t i = 0; i < ROWS(mails); i++)
-		if (mails[i].delivered)
-			mails[i].may = 0;
 }
 
 static const struct op {
@@ -819,6 +823,7 @@ static bool strike(const struct op *op, const struct stroke *s, unsigned first, 
 		       s->seam == SEAM_DB ? "write of the ledger" : "call", nth, s->sticky ? " and all later" : "",
 		       s->dies_after ? ", then die" : "", s->sys, s->spare, first ? ", second crash" : "", first);
 	make_spools();
+	damaged = false;
 	op->prepare();
 	if (objections != before)
 		die("the world cannot be made");
