@@ -226,6 +226,16 @@ int cell_has(const struct cells *c, int64_t id, const char *name, struct err *e)
 	return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : err_sys(e, "look for m%lld/%s", (long long)id, name);
 }
 
+bool cell_is(const struct cells *c, const struct row *r)
+{
+	struct stat st;
+	own_fd cell = cell_dir(c, r->id, false);
+
+	if (cell < 0 || fstatat(cell, CELL_FILE, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return true;
+	return (uint64_t)st.st_size == r->size && st.st_ino == r->ino;
+}
+
 int cell_remove(const struct cells *c, int64_t id, struct err *e)
 {
 	char shelf[32], name[32];
@@ -234,7 +244,7 @@ int cell_remove(const struct cells *c, int64_t id, struct err *e)
 	own_fd cell = cell_dir(c, id, false);
 	if (cell < 0)
 		return errno == ENOENT ? 0 : err_sys(e, "open the cell of m%lld", (long long)id);
-	own_dir dir = fdopendir(dup(cell));
+	own_dir dir = fdopendir(fcntl(cell, F_DUPFD_CLOEXEC, 0));
 	if (dir == NULL)
 		return err_sys(e, "read the cell of m%lld", (long long)id);
 	while ((d = readdir(dir)) != NULL)

@@ -12,6 +12,7 @@
 
 #define ORIGINS_NAMED 32
 #define TOP_ROWS 10
+#define TERM_MOST_S (100LL * 366 * 86400)
 #define HELD_STATES (1u << ROW_HELD | 1u << ROW_UNCERTAIN)
 #define HERE_STATES (HELD_STATES | 1u << ROW_TAKING | 1u << ROW_STAGED | 1u << ROW_RELEASING | 1u << ROW_PURGING)
 #define ALL_STATES ((1u << ROW_STATES) - 1)
@@ -151,7 +152,7 @@ static int show_incident(struct run *r, int64_t id)
 	struct ledger_sum sum;
 	if (ledger_sum(r->store->ledger, &q, &sum, &e) == 0)
 		(void)json_object_set_new(row, "bytes", json_integer((json_int_t)sum.bytes));
-	(void)snprintf(what, sizeof what, "incident %lld*", (long long)id);
+	(void)snprintf(what, sizeof what, "incident %lld *", (long long)id);
 	(void)json_array_append_new(timeline, json_pack("{s:I,s:s,s:s}", "time", (json_int_t)i.since, "action", "opened",
 							"detail", i.rule));
 	(void)ledger_audits(r->store->ledger, i.since, 0, what, each_timeline, timeline, &e);
@@ -251,9 +252,9 @@ static int run_log(struct run *r)
 	if (!selection_empty(&q) && (q.origin || q.incident || q.nids > 0 || q.sender)) {
 		pattern = what;
 		if (q.incident != 0)
-			(void)snprintf(what, sizeof what, "*incident %lld*", (long long)q.incident);
+			(void)snprintf(what, sizeof what, "*incident %lld *", (long long)q.incident);
 		else if (q.nids > 0)
-			(void)snprintf(what, sizeof what, "*m%lld*", (long long)q.ids[0]);
+			(void)snprintf(what, sizeof what, "*m%lld *", (long long)q.ids[0]);
 		else
 			(void)snprintf(what, sizeof what, "*%.*s*", (int)ORIGIN_TEXT, q.origin ? q.origin : q.sender);
 	}
@@ -414,7 +415,7 @@ static int set_origin(struct run *r, const char *origin, enum origin_hold state,
 	struct origin_row o = { .state = state, .since = clock_real_s() };
 	struct whose who = { r->store, origin };
 
-	o.until = for_s > 0 ? o.since + for_s : 0;
+	o.until = for_s > 0 ? o.since + (for_s < TERM_MOST_S ? for_s : TERM_MOST_S) : 0;
 	(void)slice_text(o.origin, sizeof o.origin, slice_str(origin));
 	(void)slice_text(o.by, sizeof o.by, slice_str(r->caller->who));
 	(void)snprintf(o.reason, sizeof o.reason, "by hand");
@@ -422,7 +423,8 @@ static int set_origin(struct run *r, const char *origin, enum origin_hold state,
 		return -1;
 	if (r->store->hooks.origin_changed != NULL)
 		r->store->hooks.origin_changed(r->store->hooks.arg, &o);
-	else if (state != HOLD_HELD && ledger_incidents(r->store->ledger, false, close_incident, &who, e) < 0)
+	else if (state != HOLD_HELD && (ledger_incidents(r->store->ledger, false, close_incident, &who, e) < 0 ||
+					ledger_trail_forget(r->store->ledger, origin, e) != 0))
 		return -1;
 	return 0;
 }

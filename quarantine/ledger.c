@@ -331,7 +331,9 @@ void row_free(struct row *r)
 
 int ledger_move(struct ledger *l, int64_t id, enum row_state from, enum row_state to, int64_t now, struct err *e)
 {
-	sqlite3_stmt *s = db_ready(l, "UPDATE message SET state=?, changed=? WHERE id=? AND state=?", e);
+	sqlite3_stmt *s = db_ready(l, "UPDATE message SET state=?1, changed=?2,"
+				     /* held, or at the start of a release: no new id of an earlier try may look like a commit */
+				     " new_id = CASE WHEN ?1 IN (3, 4) THEN '' ELSE new_id END WHERE id=?3 AND state=?4", e);
 
 	if (s == NULL)
 		return -1;
@@ -354,6 +356,24 @@ int ledger_set_new_id(struct ledger *l, int64_t id, struct slice new_id, const c
 	db_text(s, 2, boot_id);
 	db_int(s, 3, id);
 	return db_finish(l, s, "note the new queue id", e);
+}
+
+int ledger_ids_after(struct ledger *l, int64_t last, struct err *e)
+{
+	/* AUTOINCREMENT keeps the highest id ever given in this table of SQLite's own */
+	sqlite3_stmt *s = db_ready(l, "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'message' AND seq < ?1", e);
+
+	if (s == NULL)
+		return -1;
+	db_int(s, 1, last);
+	if (db_finish(l, s, "set the next id", e) != 0)
+		return -1;
+	s = db_ready(l, "INSERT INTO sqlite_sequence(name, seq) SELECT 'message', ?1 WHERE NOT EXISTS"
+			" (SELECT 1 FROM sqlite_sequence WHERE name = 'message')", e);
+	if (s == NULL)
+		return -1;
+	db_int(s, 1, last);
+	return db_finish(l, s, "set the next id", e);
 }
 
 int ledger_forget(struct ledger *l, int64_t id, struct err *e)

@@ -104,6 +104,11 @@ int ledger_put(struct ledger *, struct row *row, struct err *e);
 /* From -> to, 1 when it was in from, 0 when it was not, -1. Sets changed. */
 int ledger_move(struct ledger *, int64_t id, enum row_state from, enum row_state to, int64_t now, struct err *e);
 int ledger_set_new_id(struct ledger *, int64_t id, struct slice new_id, const char *boot_id, struct err *e);
+/* No row is ever given an id up to last: a cell of that id may exist. */
+int ledger_ids_after(struct ledger *, int64_t last, struct err *e);
+/* Numbers by name that outlive a restart; 0 where there is none. */
+int ledger_meta_put(struct ledger *, const char *name, int64_t value, struct err *e);
+int ledger_meta_get(struct ledger *, const char *name, int64_t *value, struct err *e);
 int ledger_forget(struct ledger *, int64_t id, struct err *e); /* the row of a take that never happened */
 /* 1 found, 0 not, -1. Rows are given back with row_free(). */
 int ledger_get(struct ledger *, int64_t id, struct row *out, struct err *e);
@@ -132,13 +137,15 @@ int ledger_origin_put(struct ledger *, const struct origin_row *, struct err *e)
 int ledger_origins(struct ledger *, int (*each)(void *arg, const struct origin_row *), void *arg, struct err *e);
 
 int ledger_audit(struct ledger *, const struct audit_row *, struct err *e);
+/* The pattern (GLOB) is held against what and a blank behind it. */
 int ledger_audits(struct ledger *, int64_t since, int64_t before, const char *what_pattern,
 		  int (*each)(void *arg, const struct audit_row *), void *arg, struct err *e);
 
 /* The running windows: an opaque blob per origin, replaced as a whole. */
 int ledger_trails_replace(struct ledger *, int64_t saved_at, int (*next)(void *arg, const char **origin, struct slice *blob),
 			  void *arg, struct err *e);
-int ledger_trails_saved(struct ledger *, int64_t *saved_at, struct err *e);
+#define META_TRAILS_SAVED "trails_saved"
+int ledger_trail_forget(struct ledger *, const char *origin, struct err *e);
 int ledger_trails(struct ledger *, int (*each)(void *arg, const char *origin, struct slice blob), void *arg, struct err *e);
 
 /* Finished rows older than that, their incidents and audit lines. */

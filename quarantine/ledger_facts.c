@@ -195,27 +195,48 @@ int ledger_origin_put(struct ledger *l, const struct origin_row *o, struct err *
 	return db_finish(l, s, "write an origin", e);
 }
 
-int ledger_origins(struct ledger *l, int (*each)(void *, const struct origin_row *), void *arg, struct err *e)
+/* Pages, so that each() runs without the ledger's lock: it may write to a client that does not read. */
+#define FACTS_PAGE 32
+
+static int page_origins(struct ledger *l, const char *after, struct origin_row *rows, struct err *e)
 {
-	sqlite3_stmt *s = db_ready(l, "SELECT * FROM origin ORDER BY since, origin", e);
-	int rc, stop = 0;
+	sqlite3_stmt *s = db_ready(l, "SELECT * FROM origin WHERE origin > ? ORDER BY origin LIMIT 32", e);
+	int rc, n = 0;
 
 	if (s == NULL)
 		return -1;
-	while (stop == 0 && (rc = sqlite3_step(s)) == SQLITE_ROW) {
-		struct origin_row o = { .state = (enum origin_hold)sqlite3_column_int(s, 1),
-					.since = sqlite3_column_int64(s, 2),
-					.until = sqlite3_column_int64(s, 3),
-					.incident = sqlite3_column_int64(s, 5) };
-		db_get_text(s, 0, o.origin, sizeof o.origin);
-		db_get_text(s, 4, o.by, sizeof o.by);
-		db_get_text(s, 6, o.reason, sizeof o.reason);
-		stop = each(arg, &o);
+	db_text(s, 1, after);
+	while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+		struct origin_row *o = &rows[n++];
+		*o = (struct origin_row){ .state = (enum origin_hold)sqlite3_column_int(s, 1),
+					  .since = sqlite3_column_int64(s, 2),
+					  .until = sqlite3_column_int64(s, 3),
+					  .incident = sqlite3_column_int64(s, 5) };
+		db_get_text(s, 0, o->origin, sizeof o->origin);
+		db_get_text(s, 4, o->by, sizeof o->by);
+		db_get_text(s, 6, o->reason, sizeof o->reason);
 	}
-	if (stop == 0 && rc != SQLITE_DONE)
-		stop = db_fail(l, e, "read origins");
+	if (rc != SQLITE_DONE)
+		n = db_fail(l, e, "read origins");
 	db_done(l, s);
-	return stop;
+	return n;
+}
+
+int ledger_origins(struct ledger *l, int (*each)(void *, const struct origin_row *), void *arg, struct err *e)
+{
+	struct origin_row rows[FACTS_PAGE];
+	char after[ORIGIN_TEXT] = "";
+	int n, stop;
+
+	do {
+		n = page_origins(l, after, rows, e);
+		for (int i = 0; i < n; i++)
+			if ((stop = each(arg, &rows[i])) != 0)
+				return stop;
+		if (n > 0)
+			memcpy(after, rows[n - 1].origin, sizeof after);
+	} while (n == FACTS_PAGE);
+	return n < 0 ? -1 : 0;
 }
 
 int ledger_audit(struct ledger *l, const struct audit_row *a, struct err *e)
@@ -234,37 +255,60 @@ int ledger_audit(struct ledger *l, const struct audit_row *a, struct err *e)
 	return db_finish(l, s, "write the audit trail", e);
 }
 
-int ledger_audits(struct ledger *l, int64_t since, int64_t before, const char *what_pattern,
-		  int (*each)(void *, const struct audit_row *), void *arg, struct err *e)
+struct audit_page {
+	struct audit_row row[FACTS_PAGE];
+	int64_t last;
+};
+
+static int page_audits(struct ledger *l, int64_t since, int64_t before, const char *pattern, struct audit_page *p,
+		       struct err *e)
 {
+	/* the blank behind what: "incident 7 *" is incident 7, with or without more, and not 70 */
 	sqlite3_stmt *s = db_ready(l,
-				   "SELECT time, who, tty, action, what, count, detail FROM audit WHERE time >= ?1"
-				   " AND (?2 = 0 OR time < ?2) AND (?3 IS NULL OR what GLOB ?3) ORDER BY id",
+				   "SELECT time, who, tty, action, what, count, detail, id FROM audit WHERE id > ?4 AND time >= ?1"
+				   " AND (?2 = 0 OR time < ?2) AND (?3 IS NULL OR (what || ' ') GLOB ?3) ORDER BY id LIMIT 32",
 				   e);
-	int rc, stop = 0;
+	int rc, n = 0;
 
 	if (s == NULL)
 		return -1;
 	db_int(s, 1, since);
 	db_int(s, 2, before);
-	if (what_pattern != NULL)
-		db_text(s, 3, what_pattern);
-	while (stop == 0 && (rc = sqlite3_step(s)) == SQLITE_ROW) {
-		struct audit_row a = { .time = sqlite3_column_int64(s, 0), .count = sqlite3_column_int64(s, 5) };
-		db_get_text(s, 1, a.who, sizeof a.who);
-		db_get_text(s, 2, a.tty, sizeof a.tty);
-		db_get_text(s, 3, a.action, sizeof a.action);
-		db_get_text(s, 4, a.what, sizeof a.what);
-		db_get_text(s, 6, a.detail, sizeof a.detail);
-		stop = each(arg, &a);
+	if (pattern != NULL)
+		db_text(s, 3, pattern);
+	db_int(s, 4, p->last);
+	while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+		struct audit_row *a = &p->row[n++];
+		*a = (struct audit_row){ .time = sqlite3_column_int64(s, 0), .count = sqlite3_column_int64(s, 5) };
+		db_get_text(s, 1, a->who, sizeof a->who);
+		db_get_text(s, 2, a->tty, sizeof a->tty);
+		db_get_text(s, 3, a->action, sizeof a->action);
+		db_get_text(s, 4, a->what, sizeof a->what);
+		db_get_text(s, 6, a->detail, sizeof a->detail);
+		p->last = sqlite3_column_int64(s, 7);
 	}
-	if (stop == 0 && rc != SQLITE_DONE)
-		stop = db_fail(l, e, "read the audit trail");
+	if (rc != SQLITE_DONE)
+		n = db_fail(l, e, "read the audit trail");
 	db_done(l, s);
-	return stop;
+	return n;
 }
 
-static int meta_put(struct ledger *l, const char *name, int64_t value, struct err *e)
+int ledger_audits(struct ledger *l, int64_t since, int64_t before, const char *what_pattern,
+		  int (*each)(void *, const struct audit_row *), void *arg, struct err *e)
+{
+	struct audit_page p = { .last = 0 };
+	int n, stop;
+
+	do {
+		n = page_audits(l, since, before, what_pattern, &p, e);
+		for (int i = 0; i < n; i++)
+			if ((stop = each(arg, &p.row[i])) != 0)
+				return stop;
+	} while (n == FACTS_PAGE);
+	return n < 0 ? -1 : 0;
+}
+
+int ledger_meta_put(struct ledger *l, const char *name, int64_t value, struct err *e)
 {
 	sqlite3_stmt *s = db_ready(l, "INSERT OR REPLACE INTO meta VALUES(?, ?)", e);
 
@@ -273,6 +317,20 @@ static int meta_put(struct ledger *l, const char *name, int64_t value, struct er
 	db_text(s, 1, name);
 	db_int(s, 2, value);
 	return db_finish(l, s, "write a setting", e);
+}
+
+int ledger_meta_get(struct ledger *l, const char *name, int64_t *value, struct err *e)
+{
+	sqlite3_stmt *s = db_ready(l, "SELECT value FROM meta WHERE name=?", e);
+
+	if (s == NULL)
+		return -1;
+	db_text(s, 1, name);
+	int rc = sqlite3_step(s);
+	*value = rc == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
+	rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail(l, e, "read a setting");
+	db_done(l, s);
+	return rc;
 }
 
 static int trails_write(struct ledger *l, int64_t saved_at, int (*next)(void *, const char **, struct slice *), void *arg,
@@ -293,7 +351,7 @@ static int trails_write(struct ledger *l, int64_t saved_at, int (*next)(void *, 
 		if (db_finish(l, s, "save a window", e) != 0)
 			return -1;
 	}
-	return meta_put(l, "trails_saved", saved_at, e);
+	return ledger_meta_put(l, META_TRAILS_SAVED, saved_at, e);
 }
 
 int ledger_trails_replace(struct ledger *l, int64_t saved_at, int (*next)(void *, const char **, struct slice *), void *arg,
@@ -308,15 +366,14 @@ int ledger_trails_replace(struct ledger *l, int64_t saved_at, int (*next)(void *
 	return ledger_commit(l, e);
 }
 
-int ledger_trails_saved(struct ledger *l, int64_t *saved_at, struct err *e)
+int ledger_trail_forget(struct ledger *l, const char *origin, struct err *e)
 {
-	sqlite3_stmt *s = db_ready(l, "SELECT value FROM meta WHERE name='trails_saved'", e);
+	sqlite3_stmt *s = db_ready(l, "DELETE FROM trail WHERE origin=?", e);
 
 	if (s == NULL)
 		return -1;
-	*saved_at = sqlite3_step(s) == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
-	db_done(l, s);
-	return 0;
+	db_text(s, 1, origin);
+	return db_finish(l, s, "forget a window", e);
 }
 
 int ledger_trails(struct ledger *l, int (*each)(void *, const char *, struct slice), void *arg, struct err *e)

@@ -226,7 +226,9 @@ static int move_rows(struct store *s, struct returning *list, size_t n, enum row
 	for (size_t i = 0; i < n; i++) {
 		struct returning *r = &list[i];
 		bool due = to == ROW_RELEASING ? r->why[0] == '\0' : to == ROW_RELEASED ? r->back : r->begun && !r->committed;
-		int moved = due ? ledger_move(s->ledger, r->row.id, from, to, now, e) : 1;
+		/* released to a RAM disk that is gone: a person decided to do it again */
+		bool again = to == ROW_RELEASING && r->row.state == ROW_UNCERTAIN;
+		int moved = due ? ledger_move(s->ledger, r->row.id, again ? ROW_UNCERTAIN : from, to, now, e) : 1;
 		if (moved < 0) {
 			ledger_undo(s->ledger);
 			return -1;
@@ -342,7 +344,7 @@ static void read_row(struct store *s, struct returning *r, int64_t id)
 
 	if (got != 1)
 		(void)slice_text(r->why, WHY, slice_str(got == 0 ? "there is no such message" : e.text));
-	else if (r->row.state != ROW_HELD)
+	else if (r->row.state != ROW_HELD && r->row.state != ROW_UNCERTAIN)
 		(void)snprintf(r->why, WHY, "it is not held: %s", row_state_names[r->row.state]);
 	else if ((r->place = store_place(s, r->row.spool)) == NULL)
 		(void)snprintf(r->why, WHY, "no spool %s is configured", r->row.spool);
