@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "quarantine/recover.h"
 #include "quarantine/release.h"
 
 #define HOUSE_MS 600000 /* expiry and pruning */
@@ -13,16 +14,14 @@
 #define EXPIRE_BATCH MOVE_BATCH
 #define DAY_S 86400
 
-enum post_kind { POST_INCIDENT, POST_ORIGIN, POST_TRAILS };
+enum post_kind { POST_INCIDENT, POST_ORIGIN, POST_HOLD, POST_TRAILS };
 
 struct post {
 	struct post *next;
 	enum post_kind kind;
-	union {
-		struct incident incident;
-		struct origin_row origin;
-		struct trails_post *trails;
-	};
+	struct incident incident;
+	struct origin_row origin;
+	struct trails_post *trails;
 };
 
 struct keeper {
@@ -109,6 +108,17 @@ static void trails_free(struct trails_post *t)
 	free(t);
 }
 
+void keeper_hold(struct keeper *k, const struct incident *i, const struct origin_row *o)
+{
+	struct post *p = post_new(POST_HOLD);
+
+	if (p == NULL)
+		return;
+	p->incident = *i;
+	p->origin = *o;
+	post(k, p);
+}
+
 void keeper_trails(struct keeper *k, struct trails_post *t)
 {
 	(void)pthread_mutex_lock(&k->lock);
@@ -118,6 +128,11 @@ void keeper_trails(struct keeper *k, struct trails_post *t)
 	struct post *p = busy ? NULL : post_new(POST_TRAILS);
 	if (p == NULL) {
 		trails_free(t);
+		if (!busy) {
+			(void)pthread_mutex_lock(&k->lock);
+			k->trails_waiting = false;
+			(void)pthread_mutex_unlock(&k->lock);
+		}
 		return;
 	}
 	p->trails = t;
@@ -166,6 +181,17 @@ static int next_trail(void *arg, const char **origin, struct slice *blob)
 	return 1;
 }
 
+static int write_hold(struct ledger *l, const struct post *p, struct err *e)
+{
+	if (ledger_begin(l, e) != 0)
+		return -1;
+	if (ledger_incident_put(l, &p->incident, e) != 0 || ledger_origin_put(l, &p->origin, e) != 0) {
+		ledger_undo(l);
+		return -1;
+	}
+	return ledger_commit(l, e);
+}
+
 static int do_post(struct keeper *k, struct post *p, struct err *e)
 {
 	struct next_trail n;
@@ -175,6 +201,8 @@ static int do_post(struct keeper *k, struct post *p, struct err *e)
 		return ledger_incident_put(k->store->ledger, &p->incident, e);
 	case POST_ORIGIN:
 		return ledger_origin_put(k->store->ledger, &p->origin, e);
+	case POST_HOLD:
+		return write_hold(k->store->ledger, p, e);
 	case POST_TRAILS:
 		n = (struct next_trail){ p->trails, 0 };
 		return ledger_trails_replace(k->store->ledger, p->trails->saved_at, next_trail, &n, e);
@@ -235,6 +263,24 @@ static int soon_row(void *arg, struct row *r)
 	return r->taken >= x->before;
 }
 
+/* Nothing expires unwarned. If nobody could warn for a day (we were off, or the clock jumped), the time between warning and
+ * end begins now. */
+static bool may_expire(struct keeper *k, int64_t now)
+{
+	int64_t seen = 0, not_before = 0;
+	struct err e;
+
+	if (ledger_meta_get(k->store->ledger, "expire_seen", &seen, &e) != 0 ||
+	    ledger_meta_get(k->store->ledger, "expire_not_before", &not_before, &e) != 0)
+		return false;
+	if (now - seen > DAY_S || now < seen) {
+		not_before = now + k->store->conf->expire_warn_s;
+		if (ledger_meta_put(k->store->ledger, "expire_not_before", not_before, &e) != 0)
+			return false;
+	}
+	return ledger_meta_put(k->store->ledger, "expire_seen", now, &e) == 0 && now >= not_before;
+}
+
 /* What nobody looked at in time is destroyed, as announced, and noted. */
 static void expire(struct keeper *k, int64_t now)
 {
@@ -242,8 +288,9 @@ static void expire(struct keeper *k, int64_t now)
 	struct move_result results[EXPIRE_BATCH];
 	struct expiring x = { .before = now - k->store->conf->expire_s };
 	struct err e;
+	bool may = may_expire(k, now);
 
-	do {
+	while (may) {
 		x.n = 0;
 		if (ledger_each(k->store->ledger, &q, expire_row, &x, &e) < 0 || x.n == 0)
 			break;
@@ -254,7 +301,8 @@ static void expire(struct keeper *k, int64_t now)
 		(void)snprintf(a.what, sizeof a.what, "m%lld...", (long long)x.ids[0]);
 		(void)ledger_audit(k->store->ledger, &a, &e);
 		log_notice("action=expire count=%d first=m%lld", done, (long long)x.ids[0]);
-	} while (x.n == EXPIRE_BATCH);
+		may = x.n == EXPIRE_BATCH;
+	}
 	x = (struct expiring){ .before = now - k->store->conf->expire_s + k->store->conf->expire_warn_s };
 	(void)ledger_each(k->store->ledger, &q, soon_row, &x, &e);
 	if (x.soon > 0 && now - k->warned_s > DAY_S) {
@@ -303,7 +351,10 @@ static void keep_house(struct keeper *k)
 	k->house_ms = now_ms + HOUSE_MS;
 	expire(k, now);
 	late_logs(k);
-	if (ledger_prune(k->store->ledger, now - k->store->conf->forget_after_s, &removed, &e) != 0)
+	/* a cell first, then its row: a row that went first would make fsck believe in a lost message */
+	if (recover_cells(k->store, &e) != 0)
+		log_error("%s", e.text);
+	else if (ledger_prune(k->store->ledger, now - k->store->conf->forget_after_s, &removed, &e) != 0)
 		log_error("%s", e.text);
 }
 

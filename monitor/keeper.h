@@ -23,6 +23,8 @@ void keeper_stop(struct keeper *);
 
 void keeper_incident(struct keeper *, const struct incident *);
 void keeper_origin(struct keeper *, const struct origin_row *);
+/* Both in one transaction: an incident that is quarantined, and the hold that it means (or their end). */
+void keeper_hold(struct keeper *, const struct incident *, const struct origin_row *);
 void keeper_trails(struct keeper *, struct trails_post *); /* dropped when the last one is not written yet */
 /* There is something to take. */
 void keeper_wake(struct keeper *);

@@ -305,7 +305,7 @@ int ward_load(struct ward *w, struct err *e)
 		return -1;
 	/* the time that went by while nobody counted is the difference of the wall clock; it may have jumped */
 	int64_t saved = 0;
-	if (ledger_trails_saved(w->store->ledger, &saved, e) != 0)
+	if (ledger_meta_get(w->store->ledger, META_TRAILS_SAVED, &saved, e) != 0)
 		return -1;
 	int64_t down_ms = saved > 0 && now_s > saved ? (now_s - saved) * 1000 : 0;
 	l.base_ms = clock_boot_ms() - down_ms;

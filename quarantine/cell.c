@@ -233,7 +233,7 @@ bool cell_is(const struct cells *c, const struct row *r)
 
 	if (cell < 0 || fstatat(cell, CELL_FILE, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return true;
-	return (uint64_t)st.st_size == r->size && st.st_ino == r->ino;
+	return (uint64_t)st.st_size == r->size;
 }
 
 int cell_remove(const struct cells *c, int64_t id, struct err *e)

@@ -35,6 +35,8 @@ int cell_take_logs(const struct cells *, struct place *, const struct row *, str
 int cell_open_file(const struct cells *, int64_t id, const char *name, struct err *e);
 /* 1, 0, or -1 when nobody can say just now: not the same as no. */
 int cell_has(const struct cells *, int64_t id, const char *name, struct err *e);
+/* Is what lies there this row's message (its size)? An empty cell is nobody's. */
+bool cell_is(const struct cells *, const struct row *);
 /* Everything of the cell; a cell that is not there is fine. */
 int cell_remove(const struct cells *, int64_t id, struct err *e);
 int cells_sync(const struct cells *, struct err *e);

@@ -358,24 +358,6 @@ int ledger_set_new_id(struct ledger *l, int64_t id, struct slice new_id, const c
 	return db_finish(l, s, "note the new queue id", e);
 }
 
-int ledger_ids_after(struct ledger *l, int64_t last, struct err *e)
-{
-	/* AUTOINCREMENT keeps the highest id ever given in this table of SQLite's own */
-	sqlite3_stmt *s = db_ready(l, "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'message' AND seq < ?1", e);
-
-	if (s == NULL)
-		return -1;
-	db_int(s, 1, last);
-	if (db_finish(l, s, "set the next id", e) != 0)
-		return -1;
-	s = db_ready(l, "INSERT INTO sqlite_sequence(name, seq) SELECT 'message', ?1 WHERE NOT EXISTS"
-			" (SELECT 1 FROM sqlite_sequence WHERE name = 'message')", e);
-	if (s == NULL)
-		return -1;
-	db_int(s, 1, last);
-	return db_finish(l, s, "set the next id", e);
-}
-
 int ledger_forget(struct ledger *l, int64_t id, struct err *e)
 {
 	sqlite3_stmt *s = db_ready(l, "DELETE FROM message WHERE id=?", e);

@@ -104,8 +104,6 @@ int ledger_put(struct ledger *, struct row *row, struct err *e);
 /* From -> to, 1 when it was in from, 0 when it was not, -1. Sets changed. */
 int ledger_move(struct ledger *, int64_t id, enum row_state from, enum row_state to, int64_t now, struct err *e);
 int ledger_set_new_id(struct ledger *, int64_t id, struct slice new_id, const char *boot_id, struct err *e);
-/* No row is ever given an id up to last: a cell of that id may exist. */
-int ledger_ids_after(struct ledger *, int64_t last, struct err *e);
 /* Numbers by name that outlive a restart; 0 where there is none. */
 int ledger_meta_put(struct ledger *, const char *name, int64_t value, struct err *e);
 int ledger_meta_get(struct ledger *, const char *name, int64_t *value, struct err *e);

@@ -82,6 +82,12 @@ int recover_place(struct store *s, struct place *p, struct err *e)
 	return rc;
 }
 
+/* Is this the file that the row tells of? A queue id and an inode can come again, for mail that is new. */
+static bool original(const struct row *r, const struct stat *st)
+{
+	return r->size == (uint64_t)st->st_size && r->mtime == st->st_mtime;
+}
+
 /* A file in the stage: whose is it, and how far had it come? */
 static int adopt(struct store *s, struct place *p, struct taker *t, const char *name, struct err *e)
 {
@@ -89,6 +95,7 @@ static int adopt(struct store *s, struct place *p, struct taker *t, const char *
 	uint64_t ino;
 	struct queue_id id;
 	struct row r;
+	struct stat st;
 	int64_t item;
 
 	if (stage_release_parse(slice_str(name), &item)) /* recover_place() */
@@ -102,14 +109,19 @@ static int adopt(struct store *s, struct place *p, struct taker *t, const char *
 		return -1;
 	if (found == 1)
 		row_free(&r);
-	if (found == 1 && r.state == ROW_GONE)
-		return sys_unlink(p->stage_fd, name) == 0 || errno == ENOENT ? 0 : err_sys(e, "remove %s", name);
-	int has = found == 1 && r.state != ROW_TAKING && r.state != ROW_STAGED ? cell_has(&s->cells, r.id, CELL_FILE, e) : 0;
-	if (has < 0)
-		return -1;
-	if (has == 1) /* held as a copy; the crash came before the original was removed */
-		return sys_unlink(p->stage_fd, name) == 0 || errno == ENOENT ? 0 : err_sys(e, "remove %s", name);
 	bool again = found == 1 && (r.state == ROW_TAKING || r.state == ROW_STAGED);
+	if (found == 1 && !again) {
+		/* held as a copy, or nobody was left to deliver to, and the crash came before the original was removed.
+		 * It may even be released or purged by now: then taking it once more would send it twice. */
+		if (fstatat(p->stage_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+			return errno == ENOENT ? 0 : err_sys(e, "look at %s", name);
+		bool here = r.state == ROW_HELD || r.state == ROW_UNCERTAIN || r.state == ROW_RELEASING;
+		int has = here ? cell_has(&s->cells, r.id, CELL_FILE, e) : 1;
+		if (has < 0)
+			return -1;
+		if (has == 1 && original(&r, &st))
+			return sys_unlink(p->stage_fd, name) == 0 || errno == ENOENT ? 0 : err_sys(e, "remove %s", name);
+	}
 	if (take_add(t, p->index, name, dir, depth, queue_id_slice(&id), again ? r.incident : 0, again ? r.origin : "",
 		     again ? r.id : 0) != 0)
 		return err_sys(e, "recover %s", name);
@@ -213,6 +225,50 @@ int recover_rebuild(struct store *s, struct err *e)
 	if (b.n > 0)
 		log_warn("the ledger was missing: made anew from %llu cells", (unsigned long long)b.n);
 	return 0;
+}
+
+struct tidying {
+	struct store *store;
+	int64_t last;
+	struct err *e;
+};
+
+static int tidy_cell(void *arg, int64_t id)
+{
+	struct tidying *t = arg;
+	struct err e;
+	struct row r;
+
+	if (id > t->last)
+		t->last = id;
+	int found = ledger_get(t->store->ledger, id, &r, t->e);
+	if (found == 1)
+		row_free(&r);
+	if (found < 0)
+		return -1;
+	bool over = found == 1 && (r.state == ROW_RELEASED || r.state == ROW_PURGED || r.state == ROW_GONE);
+	if (over && cell_remove(&t->store->cells, id, &e) != 0)
+		log_warn("%s (tried again)", e.text);
+	return 0;
+}
+
+int recover_cells(struct store *s, struct err *e)
+{
+	struct tidying t = { s, 0, e };
+
+	(void)pthread_mutex_lock(&s->moving);
+	int rc = cells_each(&s->cells, tidy_cell, &t, e);
+	(void)pthread_mutex_unlock(&s->moving);
+	if (rc != 0)
+		return rc;
+	/* a ledger that was restored from a copy is older than the cells */
+	if (ledger_begin(s->ledger, e) != 0)
+		return -1;
+	if (ledger_complete(s->ledger, t.last, e) != 0) {
+		ledger_undo(s->ledger);
+		return -1;
+	}
+	return ledger_commit(s->ledger, e);
 }
 
 struct check {

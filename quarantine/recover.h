@@ -14,6 +14,9 @@ int recover_takes(struct store *, struct place *, struct taker *, struct err *e)
 /* A ledger that is new: every cell tells its own row. */
 int recover_rebuild(struct store *, struct err *e);
 
+/* Each start: no new row gets the id of a cell, and the cells of messages that are finished go. */
+int recover_cells(struct store *, struct err *e);
+
 /* What does not fit together. safe: repairing it loses nothing. */
 struct finding {
 	const char *what;

@@ -237,7 +237,10 @@ static void open_staged(struct taker *t, struct item *i, int64_t now_ms)
 		find_in_cell(t, i, now_ms);
 		return;
 	}
-	int still = i->fd < 0 || fstat(i->fd, &st) != 0 ? err_sys(&e, "open %s", i->staged) : place_still(i->fd, &e);
+	int still = i->fd < 0 ? err_sys(&e, "open %s", i->staged) : place_still(i->fd, &e);
+	/* only now: until it is still it may grow, or be marked */
+	if (still >= 0 && fstat(i->fd, &st) != 0)
+		still = err_sys(&e, "look at %s", i->staged);
 	if (still >= 0) {
 		i->r.dev = st.st_dev, i->r.ino = st.st_ino, i->r.size = (uint64_t)st.st_size;
 		i->r.mode = st.st_mode & 07777, i->r.uid = st.st_uid, i->r.gid = st.st_gid, i->r.mtime = st.st_mtime;
@@ -432,7 +435,9 @@ static void fill_cell(struct taker *t, struct item *i, int64_t now_ms)
 		rc = cell_write_info(&t->store->cells, &i->r, &e);
 	} else if (p->same_mount) {
 		rc = cell_move_in(&t->store->cells, p, i->staged, &i->r, &e);
-		if (rc != 0 && e.kind == ERR_EXISTS) /* left from before the crash that this is the recovery of */
+		if (rc != 0 && e.kind == ERR_EXISTS && !cell_is(&t->store->cells, &i->r))
+			(void)err_set(&e, ERR_BUG, "the cell of m%lld holds another message: spoolward fsck", (long long)i->row);
+		else if (rc != 0 && e.kind == ERR_EXISTS) /* left from before the crash that this is the recovery of */
 			rc = cell_remove(&t->store->cells, i->row, &e) == 0
 				     ? cell_move_in(&t->store->cells, p, i->staged, &i->r, &e)
 				     : -1;
