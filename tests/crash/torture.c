@@ -263,8 +263,10 @@ struct view {
 	int64_t now_ms;
 };
 
-/* What the daemon does at start. -1: it could not, and would be started again. */
-static int view_open(struct view *v, bool recover)
+enum start { START_BARE, START_CLI, START_DAEMON };
+
+/* What the daemon does at start, or the command line while no daemon runs. -1: it could not, and would be started again. */
+static int view_open(struct view *v, enum start how)
 {
 	struct err e;
 
@@ -287,7 +289,8 @@ static int view_open(struct view *v, bool recover)
 		}
 		if (p->same_mount == world.cross)
 			object("same_mount is %d", p->same_mount);
-		if (recover && (recover_place(v->store, p, &e) != 0 || recover_takes(v->store, p, v->taker, &e) != 0)) {
+		if ((how != START_BARE && recover_place(v->store, p, &e) != 0) ||
+		    (how == START_DAEMON && recover_takes(v->store, p, v->taker, &e) != 0)) {
 			log_error("recovery: %s", e.text);
 			rc = -1;
 		}
@@ -610,7 +613,7 @@ static void prepare_nothing(void)
 
 static void take_all(struct view *v)
 {
-	if (view_open(v, true) != 0)
+	if (view_open(v, START_DAEMON) != 0)
 		die("open a new store");
 	do_take(v, 3000);
 }
@@ -671,6 +674,16 @@ static void prepare_rebuild(void)
 	may(HELD, 0);
 }
 
+static void prepare_cli_release(void)
+{
+	may(FREE | HELD | RELEASED, FREE | GONE);
+}
+
+static void prepare_cli_purge(void)
+{
+	may(FREE | HELD | PURGED, FREE | GONE);
+}
+
 static const struct op {
 	const char *name;
 	void (*prepare)(void);
@@ -678,16 +691,19 @@ static const struct op {
 	bool open;          /* the faults begin before the store is opened */
 	const char *before; /* another operation that is killed first, at each of its calls */
 	unsigned settled;   /* where all must be once it was tried again; 0: where they may be */
+	bool cli;           /* done by the command line, which leaves takes to the daemon */
 } ops[] = {
-	{ "take", prepare_nothing, op_take, false, NULL, HELD },
-	{ "release", prepare_held, op_release, false, NULL, RELEASED },
-	{ "purge", prepare_purge, op_purge, false, NULL, PURGED },
-	{ "expire", prepare_purge, op_expire, false, NULL, PURGED },
-	{ "repair", prepare_repair, op_repair, false, NULL, 0 },
-	{ "rebuild", prepare_rebuild, op_nothing, true, NULL, 0 },
-	{ "recover-take", prepare_nothing, op_nothing, true, "take", 0 },
-	{ "recover-release", prepare_held, op_nothing, true, "release", 0 },
-	{ "recover-purge", prepare_purge, op_nothing, true, "purge", 0 },
+	{ "take", prepare_nothing, op_take, false, NULL, HELD, false },
+	{ "release", prepare_held, op_release, false, NULL, RELEASED, false },
+	{ "purge", prepare_purge, op_purge, false, NULL, PURGED, false },
+	{ "expire", prepare_purge, op_expire, false, NULL, PURGED, false },
+	{ "repair", prepare_repair, op_repair, false, NULL, 0, false },
+	{ "rebuild", prepare_rebuild, op_nothing, true, NULL, 0, false },
+	{ "recover-take", prepare_nothing, op_nothing, true, "take", 0, false },
+	{ "recover-release", prepare_held, op_nothing, true, "release", 0, false },
+	{ "recover-purge", prepare_purge, op_nothing, true, "purge", 0, false },
+	{ "cli-release", prepare_cli_release, op_release, true, "take", 0, true },
+	{ "cli-purge", prepare_cli_purge, op_purge, true, "take", 0, true },
 };
 
 static const struct op *find_op(const char *name)
@@ -733,7 +749,7 @@ static void hit_process(const struct op *op, const struct stroke *s, unsigned nt
 		fault = armed;
 	if (op->open && s->spare >= 0)
 		limit_fds(s->spare, &was);
-	opened = view_open(&v, true);
+	opened = view_open(&v, op->cli ? START_CLI : START_DAEMON);
 	if (!op->open && s->spare < 0)
 		fault = armed;
 	if (!op->open && s->spare >= 0)
@@ -744,13 +760,13 @@ static void hit_process(const struct op *op, const struct stroke *s, unsigned nt
 		op->run(&v);
 	if (s->spare >= 0)
 		(void)setrlimit(RLIMIT_NOFILE, &was);
-	if (s->dies_after)
+	if (s->dies_after || op->cli)
 		_exit(fault.fired ? KILLED : 0);
 	bool fired = fault.fired;
 	fault.nth = 0;
 	if (opened != 0) { /* systemd starts it again */
 		view_close(&v);
-		if (view_open(&v, true) != 0)
+		if (view_open(&v, START_DAEMON) != 0)
 			object("it does not open a second time");
 	}
 	if (v.store != NULL && v.taker != NULL) {
@@ -775,7 +791,7 @@ static void after_process(bool recover)
 {
 	struct view v;
 
-	if (view_open(&v, recover) != 0)
+	if (view_open(&v, recover ? START_DAEMON : START_BARE) != 0)
 		object("recovery failed");
 	else if (recover && idle(&v, 3000) != 0)
 		object("recovery never comes to rest");
