@@ -47,10 +47,10 @@ $(B)/%.o: %.c
 deps: ; tests/deps install
 deps-present: ; @tests/deps present build || tests/deps install build
 deps-tests: ; @tests/deps present || tests/deps install
-tools: deps-present $(TOOLS) $(BINS)
+tools: deps-present $(TOOLS) $(TORTURE) $(BINS)
 units: deps-tests $(UNITS)
 demo: all ; @tests/demo $(B)
-check: deps-tests all tools units ; @tests/run --build $(B) all
+check: deps-tests all tools units ; @TORTURE=full tests/run --build $(B) all
 check-fast: deps-tests all tools units ; @tests/run --build $(B) fast
 asan: ; $(MAKE) B=build-asan SAN='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' all tools units
 	@tests/run --build build-asan fast
