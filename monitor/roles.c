@@ -80,8 +80,16 @@ int roles_start(struct roles *r, int64_t now_ms, struct err *e)
 	int sight[2] = { -1, -1 }, cards[2] = { -1, -1 }, walk[2] = { -1, -1 };
 	struct timeval wait = { WALK_WAIT_S, 0 };
 
-	if (wire_pair(sight) != 0 || wire_pair(cards) != 0 || wire_pair(walk) != 0)
-		return err_sys(e, "connect the roles");
+	if (wire_pair(sight) != 0 || wire_pair(cards) != 0 || wire_pair(walk) != 0) {
+		(void)err_sys(e, "connect the roles");
+		for (int i = 0; i < 2; i++) {
+			(void)close(sight[i]);
+			(void)close(cards[i]);
+			(void)close(walk[i]);
+		}
+		r->next_ms = now_ms + r->delay_ms;
+		return -1;
+	}
 	r->sift = spawn(r, "sift", sight[1], cards[1], walk[1]);
 	r->watch = spawn(r, "watch", -1, sight[0], -1);
 	(void)close(sight[0]);
@@ -96,9 +104,12 @@ int roles_start(struct roles *r, int64_t now_ms, struct err *e)
 	atomic_store(&r->slot->now_ino, 0);
 	r->cards_fd = cards[0];
 	r->started_ms = now_ms;
-	if (r->sift < 0 || r->watch < 0)
-		return err_sys(e, "start the roles");
-	return 0;
+	if (r->sift > 0 && r->watch > 0)
+		return 0;
+	(void)err_sys(e, "start the roles");
+	roles_stop(r);
+	r->next_ms = now_ms + r->delay_ms;
+	return -1;
 }
 
 static void down(struct roles *r)

@@ -43,7 +43,9 @@ struct message {
 	uint32_t gone_s;              /* clock_boot seconds when it went */
 	uint16_t spool;
 	uint8_t dir, depth, state, flags; /* flags: low bits of enum card_flag */
-	uint8_t accountable, id_n;
+	bool accountable, excused; /* excused: by an override of its account */
+	bool was_taken, missed;
+	uint8_t id_n;
 	char id[];
 };
 

@@ -408,13 +408,15 @@ static void stop(struct daemon *d)
 	struct ward *w = &d->ward;
 
 	notify("STOPPING=1");
-	control_stop(d->control);
+	bool idle = control_stop(d->control);
 	roles_stop(&w->roles);
 	hook_stop(&w->hook);
 	if (w->keeper != NULL) {
 		ward_save(w);
 		keeper_stop(w->keeper);
 	}
+	if (!idle)
+		_exit(0); /* a client's thread still works on all of this; the next start finishes what it began */
 	taker_free(w->taker);
 	if (w->store != NULL)
 		ward_free(w);

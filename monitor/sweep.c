@@ -9,18 +9,28 @@
 #define SWEEP_BUCKETS 4096
 #define SWEEP_CLAIMS 64 /* between two looks at what arrives */
 
-/* Held by the accountable origin, or by a sender or domain that could not be forged. */
+/* Held by the accountable origin, or by a local user, sender or domain that could not be forged: not by the client of a
+ * login, behind which others may sit. A trusted or exempt account's mail is not held for what its domain did. */
 bool message_held(const struct ward *w, const struct message *m, uint32_t *origin)
 {
-	for (unsigned k = 0; k < ORIGINS_MAX; k++)
-		if (m->origin[k] != ORIGIN_NONE && w->roster.origins[m->origin[k]].state == HOLD_HELD) {
-			/* a trusted account's mail is not held for what its domain did */
-			if (m->accountable && w->roster.origins[m->origin[0]].state == HOLD_TRUSTED)
-				return false;
-			*origin = m->origin[k];
-			return true;
-		}
+	for (unsigned k = 0; k < ORIGINS_MAX; k++) {
+		if (m->origin[k] == ORIGIN_NONE)
+			continue;
+		const struct origin *o = &w->roster.origins[m->origin[k]];
+		if (o->state != HOLD_HELD || (k > 0 && o->kind == ORIGIN_CLIENT))
+			continue;
+		if (k > 0 && (m->excused || (m->accountable && w->roster.origins[m->origin[0]].state == HOLD_TRUSTED)))
+			return false;
+		*origin = m->origin[k];
+		return true;
+	}
 	return false;
+}
+
+void sweep_due(struct ward *w)
+{
+	w->sweep.again = w->sweep.due;
+	w->sweep.due = true;
 }
 
 static bool room(struct ward *w)
@@ -32,6 +42,7 @@ static bool room(struct ward *w)
 		w->full_said_ms = now;
 		log_error("the quarantine is full: nothing more is taken, mail stays with the MTA: %s", w->full_why);
 	}
+	w->sweep.left = w->sweep.left || w->full; /* the rest when there is room again */
 	return !w->full;
 }
 
@@ -48,6 +59,7 @@ void message_take(struct ward *w, struct message *m, uint32_t origin)
 	switch (place_claim(p, m->dir, m->depth, id, m->ino, (m->flags & CARD_NOT_BUSY) != 0, &c, &e)) {
 	case CLAIM_DONE:
 		roster_state(&w->roster, m, MESSAGE_TAKEN, clock_boot_ms());
+		m->was_taken = true;
 		w->coming++;
 		w->coming_bytes += (uint64_t)c.st.st_size;
 		if (take_add(w->taker, m->spool, c.name, c.dir, c.depth, id, i ? i->rec.id : 0,
@@ -56,13 +68,17 @@ void message_take(struct ward *w, struct message *m, uint32_t origin)
 		keeper_wake(w->keeper);
 		break;
 	case CLAIM_GONE:
-		roster_state(&w->roster, m, MESSAGE_GONE, clock_boot_ms());
-		if (i != NULL) {
+		/* a late word of a message that is ours already is no second loss, and one loss is told once */
+		roster_state(&w->roster, m, m->was_taken ? MESSAGE_TAKEN : MESSAGE_GONE, clock_boot_ms());
+		if (i != NULL && !m->was_taken && !m->missed) {
+			m->missed = true;
 			i->gone++;
 			i->rec.missed++;
 			i->changed = i->grown = true;
 		}
 		break;
+	case CLAIM_DOWN:
+		break; /* the spool is away: it is looked at when it comes back */
 	case CLAIM_WAIT: /* its next move asks again */
 		m->state = MESSAGE_WAITING;
 		break;
@@ -110,8 +126,9 @@ bool ward_sweep(struct ward *w)
 		if (++w->sweep.dir < ndirs)
 			continue;
 		w->sweep.dir = 0;
-		w->sweep.due = false;
-		return false;
+		w->sweep.due = w->sweep.again;
+		w->sweep.again = false;
+		return w->sweep.due;
 	}
 	return true;
 }

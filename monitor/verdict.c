@@ -154,20 +154,24 @@ void incident_alert(struct ward *w, struct open_incident *i, const char *state)
 	i->alerted_ms = clock_boot_ms();
 }
 
-void origin_hold(struct ward *w, uint32_t origin, enum origin_hold state, int64_t until_s, int64_t incident, const char *by,
-		 const char *reason)
+/* rec: the incident that means it, written with it; NULL for none. */
+void origin_hold(struct ward *w, uint32_t origin, enum origin_hold state, int64_t until_s, const struct incident *rec,
+		 const char *by, const char *reason)
 {
 	struct origin *o = &w->roster.origins[origin];
-	struct origin_row row = { .state = state, .since = clock_real_s(), .until = until_s, .incident = incident };
+	struct origin_row row = { .state = state, .since = clock_real_s(), .until = until_s, .incident = rec ? rec->id : 0 };
 
 	o->state = (uint8_t)state;
 	o->until_s = until_s;
 	(void)slice_text(row.origin, sizeof row.origin, slice_str(o->name));
 	(void)slice_text(row.by, sizeof row.by, slice_str(by));
 	(void)slice_text(row.reason, sizeof row.reason, slice_str(reason));
-	keeper_origin(w->keeper, &row);
+	if (rec != NULL)
+		keeper_hold(w->keeper, rec, &row);
+	else
+		keeper_origin(w->keeper, &row);
 	if (state == HOLD_HELD)
-		w->sweep.due = true;
+		sweep_due(w);
 }
 
 void incident_close(struct ward *w, struct open_incident *i, const char *why)
@@ -223,11 +227,12 @@ static void breach(struct ward *w, uint32_t origin, const struct conf_rule *rule
 	i->changed = true;
 	if (strcmp(state, "observed") == 0)
 		i->rec.would_take = w->roster.origins[origin].queued;
-	if (!fresh)
-		i->announced = false; /* a change of stage is a line of its own */
-	keeper_incident(w->keeper, &i->rec);
+	i->announced = false; /* a change of stage is a line of its own, after its sweep */
+	i->opened_ms = clock_boot_ms();
 	if (strcmp(state, "quarantined") == 0)
-		origin_hold(w, origin, HOLD_HELD, 0, i->rec.id, "spoolwardd", rule->name);
+		origin_hold(w, origin, HOLD_HELD, 0, &i->rec, "spoolwardd", rule->name);
+	else
+		keeper_incident(w->keeper, &i->rec);
 }
 
 /* One more message of an origin that has an incident. */
@@ -251,15 +256,20 @@ static void grow(struct ward *w, struct open_incident *i, const struct message *
 	}
 }
 
-void verdict(struct ward *w, const struct message *m, const uint32_t *origins, size_t n, const struct tally *add,
+void verdict(struct ward *w, struct message *m, const uint32_t *origins, size_t n, const struct tally *add,
 	     int64_t when_ms)
 {
 	const struct conf_override *v = override_of(w, origins, n);
 	int64_t now_ms = clock_boot_ms();
 
+	m->excused = v != NULL && v->exempt;
+	bool trusted = m->accountable && w->roster.origins[m->origin[0]].state == HOLD_TRUSTED;
 	for (size_t k = 0; k < n; k++) {
 		if (origins[k] == ORIGIN_NONE)
 			continue;
+		/* what an excused account sends does not weigh on its domain either */
+		if (k > 0 && (m->excused || trusted))
+			break;
 		struct origin *o = &w->roster.origins[origins[k]];
 		if (!trail_add(&o->trail, when_ms, add))
 			w->failures++;
@@ -267,7 +277,7 @@ void verdict(struct ward *w, const struct message *m, const uint32_t *origins, s
 		struct open_incident *i = incident_of(w, origins[k]);
 		if (i != NULL)
 			grow(w, i, m, add);
-		if (o->state == HOLD_TRUSTED || (v != NULL && v->exempt))
+		if (o->state == HOLD_TRUSTED || m->excused)
 			continue;
 		for (size_t r = 0; r < w->conf->nrules; r++) {
 			const struct conf_rule *rule = &w->conf->rules[r];

@@ -1,5 +1,6 @@
 #include "monitor/ward.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 
@@ -16,6 +17,7 @@
 #define RETURNED_S (10 * 86400) /* released ids are remembered so long: longer than a queue keeps mail */
 #define WEEK_MS (7 * 86400000LL)
 #define TICK_BUCKETS 8192
+#define READER_HANGS_MS 30000
 
 enum note_kind { NOTE_RETURNING, NOTE_SETTLED, NOTE_ORIGIN };
 
@@ -122,9 +124,10 @@ static void returned(struct ward *w, uint16_t spool, struct slice id, uint64_t i
 
 	if (m == NULL)
 		m = roster_add(&w->roster, spool, id, ino);
-	if (m == NULL)
-		return;
-	m->ino = ino;
+	if (m == NULL || m->state == MESSAGE_FREE || m->state == MESSAGE_WAITING || m->state == MESSAGE_RELEASED)
+		return; /* that id lives: it is another message by now */
+	if (ino != 0)
+		m->ino = ino;
 	roster_state(&w->roster, m, MESSAGE_PARDONED, clock_boot_ms());
 }
 
@@ -143,10 +146,12 @@ static void origin_by_hand(struct ward *w, const struct origin_row *row)
 	o->state = (uint8_t)row->state;
 	o->until_s = row->until;
 	if (row->state == HOLD_HELD) {
-		w->sweep.due = true;
+		sweep_due(w);
 		return;
 	}
 	trail_clear(&o->trail);
+	w->changed = true;
+	ward_save(w); /* or a restart would bring the old windows back */
 	if (i != NULL)
 		incident_close(w, i, row->state == HOLD_TRUSTED ? "trusted by hand" : "lifted by hand");
 }
@@ -208,7 +213,7 @@ void ward_conf(struct ward *w, const struct conf *conf)
 			w->longest_ms = conf->rules[r].per_s * 1000;
 	if (w->longest_ms > WEEK_MS)
 		w->longest_ms = WEEK_MS;
-	w->sweep.due = true; /* mode may be enforce now */
+	sweep_due(w); /* mode may be enforce now */
 }
 
 int ward_init(struct ward *w, struct store *s, struct err *e)
@@ -260,6 +265,9 @@ static int load_incident(void *arg, const struct incident *i)
 	more[slot] = (struct open_incident){ .rec = *i, .origin = at, .taken = i->taken, .gone = i->gone, .announced = true,
 					     .per_ms = i->per_s * 1000, .alerted_ms = clock_boot_ms() };
 	w->roster.origins[at].incident = (uint32_t)slot + 1;
+	/* lifted, and the end of the incident was not written any more */
+	if (strcmp(i->state, "quarantined") == 0 && w->roster.origins[at].state != HOLD_HELD)
+		incident_close(w, &more[slot], "its hold was lifted");
 	return 0;
 }
 
@@ -409,6 +417,8 @@ static void card_new(struct ward *w, const struct card *c)
 	m->flags = (uint8_t)c->flags;
 	m->scan = w->spools[c->spool].scan;
 	if (known) {
+		if (m->state == MESSAGE_WAITING)
+			m->state = MESSAGE_FREE;
 		if (m->state == MESSAGE_PARDONED)
 			roster_state(&w->roster, m, MESSAGE_RELEASED, now_ms);
 		else if (m->state == MESSAGE_GONE || m->state == MESSAGE_TAKEN)
@@ -422,6 +432,9 @@ static void card_new(struct ward *w, const struct card *c)
 	} else {
 		count_new(w, m, c, now_ms);
 	}
+	/* what a later pass is made of (a filter, a forward) names the first pass of this one */
+	if (m->state == MESSAGE_RELEASED && CARD_GET(c, first).n > 0 && first_pass(w, c) != m)
+		returned(w, c->spool, CARD_GET(c, first), 0);
 	uint32_t origin;
 	if (m->state == MESSAGE_FREE && message_held(w, m, &origin))
 		message_take(w, m, origin);
@@ -514,7 +527,9 @@ static void spool_changed(struct ward *w, const struct card *c)
 	s->up = true;
 	s->blind = false;
 	s->why[0] = '\0';
-	if (!s->recovered && (recover_place(w->store, p, &e) != 0 || recover_takes(w->store, p, w->taker, &e) != 0))
+	if (!s->recovered && recover_place(w->store, p, &e) != 0)
+		log_error("spool %s: recovery: %s (tried again)", p->brief.name, e.text);
+	if (!s->recovered && recover_takes(w->store, p, w->taker, &e) != 0)
 		log_error("spool %s: recovery: %s", p->brief.name, e.text);
 	/* once: later the stage holds what the taker has in hand. What a mount brings back waits for the next start */
 	s->recovered = true;
@@ -636,10 +651,25 @@ static void end_of_terms(struct ward *w, int64_t now_s)
 		(void)escape_text(name, sizeof name, slice_str(o->name), ESCAPE_QUOTED);
 		log_notice("origin=\"%s\" is no longer %s: its time is over", name,
 			   o->state == HOLD_HELD ? "held" : "trusted");
-		origin_hold(w, i, HOLD_NONE, 0, 0, "spoolwardd", "time is over");
+		origin_hold(w, i, HOLD_NONE, 0, NULL, "spoolwardd", "time is over");
 		struct open_incident *incident = incident_of(w, i);
 		if (incident != NULL)
 			incident_close(w, incident, "the hold ended");
+	}
+}
+
+/* One file for half a minute: the reader hangs over it. It dies by the signal that a hostile file would raise. */
+static void watch_reader(struct ward *w, int64_t now_ms)
+{
+	uint64_t ino = atomic_load(&w->roles.slot->now_ino);
+
+	if (ino == 0 || ino != w->reading_ino || w->roles.sift <= 0) {
+		w->reading_ino = ino;
+		w->reading_since_ms = now_ms;
+	} else if (now_ms - w->reading_since_ms > READER_HANGS_MS) {
+		log_error("the reader hangs");
+		(void)kill(w->roles.sift, SIGABRT);
+		w->reading_since_ms = now_ms;
 	}
 }
 
@@ -648,6 +678,7 @@ void ward_tick(struct ward *w, int64_t now_ms)
 	static int64_t slow_ms;
 
 	incident_tick(w, now_ms);
+	watch_reader(w, now_ms);
 	if (take_waiting(w->taker) == 0)
 		w->coming = w->coming_bytes = 0; /* some ended without a word */
 	if (!roster_walk(&w->roster, &w->linger_at, TICK_BUCKETS, forget_gone, w))
@@ -657,9 +688,10 @@ void ward_tick(struct ward *w, int64_t now_ms)
 		end_of_terms(w, clock_real_s());
 		for (uint32_t i = 0; i < w->roster.origins_cap; i++)
 			roster_trim(&w->roster, i, now_ms - w->longest_ms);
+		w->full = w->full && !store_room(w->store, w->coming, w->coming_bytes, w->full_why, sizeof w->full_why);
 		if (w->sweep.left) {
 			w->sweep.left = false;
-			w->sweep.due = true;
+			sweep_due(w);
 		}
 	}
 	json_t *fresh = ward_status(w);

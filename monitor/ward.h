@@ -49,11 +49,12 @@ struct ward {
 	struct open_incident *incidents;
 	size_t nincidents;
 	int64_t next_incident, longest_ms, saved_s; /* saved_s: mail that arrived before is in the loaded windows */
-	struct { bool due; uint32_t at, dir; bool left; } sweep;
+	struct { bool due, again, left; uint32_t at, dir; } sweep; /* again: from the start; left: some are to be tried later */
 	struct { uint16_t spool; uint64_t ino; uint32_t origin[ORIGINS_MAX]; bool set, accountable; } last_gone;
 	uint64_t coming, coming_bytes; /* claimed, not yet in their cells */
 	uint64_t events, unseen, rescans, hostile, overflows;
-	int64_t blind_since_s, full_said_ms;
+	int64_t blind_since_s, full_said_ms, reading_since_ms;
+	uint64_t reading_ino; /* what sift had open at the last tick */
 	bool full;
 	char full_why[160];
 	uint32_t linger_at;
@@ -77,19 +78,20 @@ void ward_notes(struct ward *);
 void ward_tick(struct ward *, int64_t now_ms);
 void ward_save(struct ward *);
 void ward_sensors_down(struct ward *);
+void sweep_due(struct ward *); /* an origin is held now: look at everything that is queued */
 
 /* sweep.c */
 bool message_held(const struct ward *, const struct message *, uint32_t *origin);
 void message_take(struct ward *, struct message *, uint32_t origin);
 
 /* verdict.c */
-void verdict(struct ward *, const struct message *, const uint32_t *origins, size_t n, const struct tally *, int64_t now_ms);
+void verdict(struct ward *, struct message *, const uint32_t *origins, size_t n, const struct tally *, int64_t now_ms);
 struct open_incident *incident_of(struct ward *, uint32_t origin);
 void incident_tick(struct ward *, int64_t now_ms);
 void incident_close(struct ward *, struct open_incident *, const char *why);
 void incident_alert(struct ward *, struct open_incident *, const char *state);
-void origin_hold(struct ward *, uint32_t origin, enum origin_hold state, int64_t until_s, int64_t incident, const char *by,
-		 const char *reason);
+void origin_hold(struct ward *, uint32_t origin, enum origin_hold state, int64_t until_s, const struct incident *,
+		 const char *by, const char *reason);
 
 /* status.c */
 json_t *ward_status(struct ward *);

@@ -16,6 +16,7 @@
 
 #define REQUEST_WAIT_S 10
 #define SEND_WAIT_S 60
+#define GROUP_ROOM 65536 /* a group of thousands */
 
 struct control {
 	int fd, stop[2]; /* a byte in stop ends the accepting thread */
@@ -98,7 +99,7 @@ int control_open(const struct conf *conf, struct control **out, struct err *e)
 	(void)pthread_mutex_init(&c->lock, NULL);
 	(void)pthread_cond_init(&c->idle, NULL);
 	if (pipe2(c->stop, O_CLOEXEC) != 0 || bind_socket(c, e) != 0) {
-		control_stop(c);
+		(void)control_stop(c);
 		return -1;
 	}
 	*out = c;
@@ -128,12 +129,14 @@ static void send_end(struct client *c, int code, const char *message)
 /* Is the peer in this group? Its own group, or one of the group's members by name. */
 static bool member(const struct client *c, gid_t group)
 {
-	const struct group *g;
+	struct group g, *found = NULL;
+	own_mem char *room = malloc(GROUP_ROOM);
 
 	if (c->gid == group)
 		return true;
-	g = getgrgid(group);
-	for (char **name = g ? g->gr_mem : NULL; name != NULL && *name != NULL; name++)
+	if (room == NULL || getgrgid_r(group, &g, room, GROUP_ROOM, &found) != 0 || found == NULL)
+		return false;
+	for (char **name = g.gr_mem; *name != NULL; name++)
 		if (strcmp(*name, c->caller.who) == 0)
 			return true;
 	return false;
@@ -260,12 +263,12 @@ int control_start(struct control *c, struct store *s, struct err *e)
 	return 0;
 }
 
-void control_stop(struct control *c)
+bool control_stop(struct control *c)
 {
 	struct timespec until;
 
 	if (c == NULL)
-		return;
+		return true;
 	if (c->started) {
 		(void)sys_write(c->stop[1], "", 1);
 		(void)pthread_join(c->thread, NULL);
@@ -285,8 +288,10 @@ void control_stop(struct control *c)
 	if (c->stop[1] >= 0)
 		(void)close(c->stop[1]);
 	/* a client that is still at work keeps c: the process ends now, and recovery finishes what it began */
-	if (c->clients == 0) {
+	bool idle = c->clients == 0;
+	if (idle) {
 		free(c->path);
 		free(c);
 	}
+	return idle;
 }

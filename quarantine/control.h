@@ -16,7 +16,7 @@ struct control;
 int control_open(const struct conf *, struct control **out, struct err *e);
 /* Starts the accepting thread. */
 int control_start(struct control *, struct store *, struct err *e);
-/* No new client; waits for those that change something, cuts off the others. */
-void control_stop(struct control *);
+/* No new client; waits a little for those that are at work. False: some still are, and nothing that they use may be freed. */
+bool control_stop(struct control *);
 
 #endif

@@ -380,7 +380,7 @@ enum claim place_claim(struct place *p, unsigned dir, unsigned depth, struct sli
 	(void)pthread_rwlock_rdlock(&p->lock);
 	if (p->stage_fd < 0) {
 		(void)pthread_rwlock_unlock(&p->lock);
-		return CLAIM_GONE;
+		return CLAIM_DOWN;
 	}
 	stage_name(out->name, dir, depth, ino, id);
 	out->dir = dir;
@@ -436,6 +436,7 @@ void place_kick(struct place *p)
 		    connect(fd, (const struct sockaddr *)&to, sizeof to) != 0)
 			return;
 	}
-	if (fd >= 0)
-		(void)send(fd, p->format->kick_bytes.p, p->format->kick_bytes.n, MSG_NOSIGNAL);
+	/* SIGPIPE is ignored: an MTA that goes away meanwhile looks by itself when it starts */
+	if (fd >= 0 && write(fd, p->format->kick_bytes.p, p->format->kick_bytes.n) < 0)
+		return;
 }

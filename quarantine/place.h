@@ -52,7 +52,7 @@ int place_at(const struct place *, const char *path, const char **file);
 /* Is there a message of this id in any of the MTA's directories? */
 bool place_live(const struct place *, struct slice id);
 
-enum claim { CLAIM_DONE, CLAIM_GONE, CLAIM_WAIT, CLAIM_FAILED };
+enum claim { CLAIM_DONE, CLAIM_GONE, CLAIM_WAIT, CLAIM_DOWN, CLAIM_FAILED };
 struct claimed {
 	char name[STAGE_NAME]; /* in the stage */
 	unsigned dir, depth;   /* where it was */
