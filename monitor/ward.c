@@ -122,10 +122,12 @@ static void returned(struct ward *w, uint16_t spool, struct slice id, uint64_t i
 {
 	struct message *m = roster_find(&w->roster, spool, id);
 
+	if (m != NULL && (m->state == MESSAGE_FREE || m->state == MESSAGE_WAITING || m->state == MESSAGE_RELEASED))
+		return; /* that id lives: it is another message by now */
 	if (m == NULL)
 		m = roster_add(&w->roster, spool, id, ino);
-	if (m == NULL || m->state == MESSAGE_FREE || m->state == MESSAGE_WAITING || m->state == MESSAGE_RELEASED)
-		return; /* that id lives: it is another message by now */
+	if (m == NULL)
+		return;
 	if (ino != 0)
 		m->ino = ino;
 	roster_state(&w->roster, m, MESSAGE_PARDONED, clock_boot_ms());
