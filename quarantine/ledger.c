@@ -1,6 +1,5 @@
 #include "quarantine/ledger_db.h"
 
-#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -454,6 +453,31 @@ static void bind_selection(sqlite3_stmt *s, const struct selection *q)
 }
 
 
+/* * and ? as in LIKE, ASCII without case; nothing else is special: an address may be joe@[192.0.2.1]. */
+static bool wild(const char *p, const char *s)
+{
+	const char *star = NULL, *back = NULL;
+
+	while (*s != '\0')
+		if (*p == '*') {
+			star = ++p;
+			back = s;
+		} else if (*p == '?' || ascii_lower(*p) == ascii_lower(*s)) {
+			do /* one character, of however many bytes */
+				s++;
+			while (*p == '?' && (*s & 0xc0) == 0x80);
+			p++;
+		} else if (star != NULL) {
+			p = star;
+			s = ++back;
+		} else {
+			return false;
+		}
+	while (*p == '*')
+		p++;
+	return *p == '\0';
+}
+
 /* LIKE lets a * run across addresses; here each address is held against the pattern by itself. */
 static bool recipient_ok(const struct selection *q, const struct row *r)
 {
@@ -464,7 +488,7 @@ static bool recipient_ok(const struct selection *q, const struct row *r)
 		return true;
 	while (slice_line(&rest, &line)) {
 		(void)slice_text(address, sizeof address, line);
-		if (fnmatch(q->recipient, address, FNM_CASEFOLD) == 0)
+		if (wild(q->recipient, address))
 			return true;
 	}
 	return false;
