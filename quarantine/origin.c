@@ -64,10 +64,12 @@ void origin_names(const struct card *c, const struct conf *conf, struct origin_n
 		add(out, ORIGIN_LOGIN, login);
 	} else if (null_sender) {
 		return; /* a bounce or an automatic answer: an outsider could cause it in a customer's name */
+	} else if (script.n > 0) {
+		/* not the uid beside it: one uid may run the scripts of many */
+		add(out, ORIGIN_SCRIPT, script);
 	} else if (c->uid >= 0) {
 		char uid[24];
 		(void)snprintf(uid, sizeof uid, "%lld", (long long)c->uid);
-		add(out, ORIGIN_SCRIPT, script); /* if there is one; the uid beside it, for a script that changes its name */
 		add(out, ORIGIN_UID, slice_str(uid));
 	}
 	add(out, ORIGIN_CLIENT, slice_str(text));
