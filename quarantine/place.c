@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "base/own.h"
 #include "base/sys.h"
 
@@ -412,6 +413,15 @@ int place_still(int fd, struct err *e)
 	if (errno == EAGAIN || errno == EBUSY)
 		return 0;
 	return err_sys(e, "ask for a lease");
+}
+
+bool place_fresh(const struct place *p, struct slice old_id, uint64_t ino, unsigned attempt, struct queue_id *out)
+{
+	int64_t sec;
+	int32_t usec;
+
+	clock_real_us(&sec, &usec);
+	return p->format->fresh(old_id, sec, usec, ino, attempt, out) && !slice_eq(queue_id_slice(out), old_id);
 }
 
 void place_kick(struct place *p)

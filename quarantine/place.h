@@ -74,6 +74,9 @@ bool stage_release_parse(struct slice name, int64_t *id);
 /* Has nobody this file open? 1, 0, -1. fd is ours, in the stage. */
 int place_still(int fd, struct err *e);
 
+/* A queue id that the MTA has never seen, for a file of that inode; false: the format knows none. */
+bool place_fresh(const struct place *, struct slice old_id, uint64_t ino, unsigned attempt, struct queue_id *out);
+
 /* Wakes the MTA. Its absence is no failure: it looks by itself when it starts. */
 void place_kick(struct place *);
 

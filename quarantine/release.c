@@ -123,12 +123,7 @@ static int make_copy(struct store *s, struct returning *r, struct err *e)
 
 static int new_id(struct store *s, struct returning *r, unsigned attempt, struct err *e)
 {
-	int64_t sec;
-	int32_t usec;
-
-	clock_real_us(&sec, &usec);
-	if (!r->place->format->fresh(queue_id_slice(&r->row.queue_id), sec, usec, r->ino, attempt, &r->row.new_id) ||
-	    slice_eq(queue_id_slice(&r->row.new_id), queue_id_slice(&r->row.queue_id)))
+	if (!place_fresh(r->place, queue_id_slice(&r->row.queue_id), r->ino, attempt, &r->row.new_id))
 		return err_set(e, ERR_BUG, "no new queue id for %s", r->row.queue_id.text);
 	return ledger_set_new_id(s->ledger, r->row.id, queue_id_slice(&r->row.new_id), s->boot_id, e);
 }
