@@ -75,6 +75,7 @@ static void object(const char *fmt, ...)
 	}
 }
 
+static void die(const char *what) __attribute__((noreturn));
 static void die(const char *what)
 {
 	(void)printf("not ok - torture: %s: %s\n", what, strerror(errno));
@@ -828,10 +829,22 @@ static bool strike(const struct op *op, const struct stroke *s, unsigned first, 
 	return fired;
 }
 
+/* A process under a sanitizer forks a hundred times slower. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define COARSE 4
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define COARSE 4
+#endif
+#endif
+#ifndef COARSE
+#define COARSE 1
+#endif
+
 static unsigned stride(const struct stroke *s, bool nested)
 {
 	if (world.fast)
-		return nested ? 3 : s->sys == 0 ? 1 : 2;
+		return COARSE * (nested ? 3 : s->sys == 0 ? 1 : 2);
 	return 1;
 }
 
@@ -849,7 +862,7 @@ static unsigned strike_fds(const struct op *op)
 {
 	unsigned n = 0;
 
-	for (int spare = 0; spare < 24; spare += world.fast ? 3 : 1, n++) {
+	for (int spare = 0; spare < 24; spare += world.fast ? 3 * COARSE : 1, n++) {
 		struct stroke s = { .spare = spare };
 		(void)strike(op, &s, 0, 0, true);
 	}
@@ -863,7 +876,7 @@ static void torture(const struct op *op)
 	unsigned kills = 0, failures = 0, firsts = op->before ? 1000 : 0, worlds = 0;
 
 	objections = 0;
-	for (unsigned first = op->before ? 1 : 0; first <= firsts; first += world.fast ? 5 : 2, worlds++) {
+	for (unsigned first = op->before ? 1 : 0; first <= firsts; first += world.fast ? 5 * COARSE : 2, worlds++) {
 		unsigned fell = 0;
 		for (enum seam seam = SEAM_SYS; seam < SEAMS; seam++) {
 			struct stroke s = { .seam = seam, .spare = -1 };
