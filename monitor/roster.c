@@ -204,7 +204,7 @@ static void grow_buckets(struct roster *r)
 
 struct message *roster_add(struct roster *r, uint16_t spool, struct slice id, uint64_t ino)
 {
-	if (id.n > UINT8_MAX)
+	if (id.n > UINT8_MAX || spool >= CONF_SPOOLS_MAX)
 		return NULL;
 	if (r->nmessages + r->ngone >= r->nbuckets && r->nbuckets < 1u << 30)
 		grow_buckets(r);
@@ -221,6 +221,7 @@ struct message *roster_add(struct roster *r, uint16_t spool, struct slice id, ui
 	m->next = r->bucket[at];
 	r->bucket[at] = m;
 	r->nmessages++;
+	r->queued[spool]++;
 	return m;
 }
 
@@ -243,6 +244,7 @@ void roster_state(struct roster *r, struct message *m, enum message_state s, int
 		return;
 	r->nmessages = r->nmessages + (was ? 1 : 0) - (is ? 1 : 0);
 	r->ngone = r->ngone + (is ? 1 : 0) - (was ? 1 : 0);
+	r->queued[m->spool] = r->queued[m->spool] + (was ? 1 : 0) - (is ? 1 : 0);
 	for (unsigned i = 0; i < ORIGINS_MAX; i++)
 		if (m->origin[i] != ORIGIN_NONE)
 			r->origins[m->origin[i]].queued += is ? UINT32_MAX : 1; /* one less, one more */
@@ -260,10 +262,12 @@ void roster_remove(struct roster *r, struct message *m)
 			r->origins[m->origin[i]].refs--;
 			r->origins[m->origin[i]].queued -= !away((enum message_state)m->state);
 		}
-	if (away((enum message_state)m->state))
+	if (away((enum message_state)m->state)) {
 		r->ngone--;
-	else
+	} else {
 		r->nmessages--;
+		r->queued[m->spool]--;
+	}
 	free(m);
 }
 

@@ -56,7 +56,7 @@ struct roster {
 	uint64_t evicted;
 	struct message **bucket;
 	uint32_t nbuckets;
-	uint64_t nmessages, ngone;
+	uint64_t nmessages, ngone, queued[CONF_SPOOLS_MAX]; /* in the spools; remembered; in each spool */
 };
 
 bool roster_init(struct roster *, uint64_t max_origins);

@@ -13,30 +13,18 @@ static void problem(json_t *list, const char *text)
 	(void)json_array_append_new(list, answer_text(text));
 }
 
-static void count_queued(void *arg, struct message *m)
-{
-	struct ward *w = arg;
-
-	if (m->state == MESSAGE_FREE || m->state == MESSAGE_WAITING || m->state == MESSAGE_RELEASED)
-		w->spools[m->spool].queued++;
-}
-
 static json_t *spools(struct ward *w, json_t *problems)
 {
 	json_t *list = json_array();
-	uint32_t at = 0;
 	char text[QUEUE_ID_MAX + 64];
 
-	for (size_t i = 0; i < w->store->nplaces; i++)
-		w->spools[i].queued = 0;
-	(void)roster_walk(&w->roster, &at, UINT32_MAX, count_queued, w);
 	for (size_t i = 0; i < w->store->nplaces; i++) {
 		const struct ward_spool *s = &w->spools[i];
 		const struct brief *b = &w->store->places[i].brief;
 		const char *state = !s->told ? "starting" : !s->up ? "down" : s->blind ? "scanned" : "watched";
 		(void)json_array_append_new(list, json_pack("{s:s,s:s,s:o,s:s,s:I,s:o}", "name", b->name, "format", b->format,
 							    "path", answer_text(b->root), "state", state, "queued",
-							    (json_int_t)s->queued, "detail", answer_text(s->why)));
+							    (json_int_t)w->roster.queued[i], "detail", answer_text(s->why)));
 		if (!s->told || (s->up && !s->blind))
 			continue;
 		(void)snprintf(text, sizeof text, "spool %s is %s: %s", b->name, s->up ? "only scanned" : "not there", s->why);
@@ -63,11 +51,8 @@ json_t *ward_status(struct ward *w)
 	(void)json_object_set_new(row, "mode", json_string(mode_names[w->conf->mode]));
 	(void)json_object_set_new(row, "version", json_string(VERSION));
 	json_t *list = spools(w, problems);
-	uint64_t queued = 0;
-	for (size_t i = 0; i < w->store->nplaces; i++)
-		queued += w->spools[i].queued;
 	const struct { const char *key; uint64_t v; } numbers[] = {
-		{ "queued", queued },
+		{ "queued", w->roster.nmessages },
 		{ "held", atomic_load(&w->store->held_messages) },
 		{ "held_bytes", atomic_load(&w->store->held_bytes) },
 		{ "taking", take_waiting(w->taker) },

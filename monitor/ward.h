@@ -30,7 +30,6 @@ struct ward_spool {
 	char why[QUEUE_ID_MAX]; /* of being down or blind */
 	bool blind;
 	uint32_t scan;
-	uint64_t queued;
 	int64_t scan_ms; /* when the scan under way began */
 	bool scanned;   /* a first scan has ended */
 	bool recovered; /* what a crash left in its stage was looked at */

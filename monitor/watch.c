@@ -231,13 +231,17 @@ static int open_message(const struct dir *d, const char *name)
 }
 
 /* A message that was not shown yet. Not complete: another event will say so. */
-static void show_new(const struct dir *d, const char *name, struct sighting *s, bool maybe)
+static void show_new(const struct dir *d, const char *name, struct sighting *s, bool maybe, bool arrived)
 {
 	const struct spool *sp = &w.spools[d->spool];
 	const struct spool_dir *fd_dir = &sp->format->dirs[d->dir];
 	struct stat st;
-	own_fd fd = open_message(d, name);
 
+	/* an MTA that writes under the final name renames first and completes later: a look is cheaper than an open */
+	if (arrived && fd_dir->mode_mask != 0 && !(s->flags & CARD_SCANNED) &&
+	    fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (st.st_mode & fd_dir->mode_mask) != fd_dir->mode_want)
+		return;
+	own_fd fd = open_message(d, name);
 	if (fd < 0 && errno == ENOENT) {
 		s->kind = CARD_UNSEEN;
 		if (!(s->flags & CARD_SCANNED))
@@ -284,7 +288,7 @@ static void see(const struct dir *d, const char *name, ino_t ino, uint32_t flags
 	bool known = k->key != 0 && (ino == 0 || k->ino == (uint32_t)ino);
 	fill(&s, d, &id, known ? CARD_MOVED : CARD_NEW, flags);
 	if (!known) {
-		show_new(d, name, &s, seen == SEEN_MAYBE);
+		show_new(d, name, &s, seen == SEEN_MAYBE, arrived);
 	} else {
 		k->scan = w.scan;
 		if (arrived)
