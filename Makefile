@@ -1,4 +1,4 @@
-# make [all] install demo check check-fast asan fuzz bench lint deps docs clean
+# make [all] install demo check check-fast torture asan fuzz bench lint deps docs clean
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
@@ -24,6 +24,8 @@ UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 # every disk-changing call passes the torture first
 TORTURE := $(B)/crash/torture
+# the daemon without its syncs, the control of the power cuts
+NOSYNC := $(B)/crash/spoolwardd-nosync
 SEAM := $(shell sed -n 's/^int \(sys_[a-z]*\).*/-Wl,--wrap=\1/p' base/sys.h)
 TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 MODOBJ = $(MODS:%.c=$(B)/%.o)
@@ -37,7 +39,9 @@ $(B)/quarantine/review.o: CC_ALL += $(GMIME_CFLAGS)
 $(UNITS): LIBS += -lcmocka $(GMIME_LIBS)
 $(UNITS): $(B)/unit/%: $(B)/tests/unit/%.o $(REVIEW:%.c=$(B)/%.o) $(MODOBJ) ; $(LINK)
 $(TORTURE): LDFLAGS += $(SEAM)
-$(TORTURE): $(patsubst %.c,$(B)/%.o,$(wildcard tests/crash/*.c)) $(MODOBJ) ; $(LINK)
+$(TORTURE): $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard tests/crash/powercut*),$(wildcard tests/crash/*.c))) $(MODOBJ) ; $(LINK)
+$(NOSYNC): LDFLAGS += -Wl,--wrap=sys_sync,--wrap=sys_syncfs
+$(NOSYNC): $(B)/monitor/spoolwardd.o $(B)/tests/crash/powercut_nosync.o $(MODOBJ) ; $(LINK)
 $(TOOLS): $(B)/tools/%: $(B)/tests/tools/%.o $(MODOBJ) ; $(LINK)
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -47,11 +51,13 @@ $(B)/%.o: %.c
 deps: ; tests/deps install
 deps-present: ; @tests/deps present build || tests/deps install build
 deps-tests: ; @tests/deps present || tests/deps install
-tools: deps-present $(TOOLS) $(TORTURE) $(BINS)
+tools: deps-present $(TOOLS) $(TORTURE) $(NOSYNC) $(BINS)
 units: deps-tests $(UNITS)
 demo: all ; @tests/demo $(B)
 check: deps-tests all tools units ; @TORTURE=full tests/run --build $(B) all
 check-fast: deps-tests all tools units ; @tests/run --build $(B) fast
+# power cuts, about ten minutes
+torture: all tools ; @BUILD=$(B) tests/crash/test_powercut $${CUTS:-60}
 asan: ; $(MAKE) B=build-asan SAN='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' all tools units
 	@tests/run --build build-asan fast
 tsan: ; $(MAKE) B=build-tsan SAN='-fsanitize=thread' all tools units
@@ -73,4 +79,4 @@ install: all
 	test -e $(DESTDIR)$(SYSCONFDIR)/spoolward/spoolward.conf || \
 		install -m644 conf/spoolward.conf $(DESTDIR)$(SYSCONFDIR)/spoolward/spoolward.conf
 clean: ; rm -rf build build-*
-.PHONY: all deps deps-present deps-tests tools units demo check check-fast asan tsan fuzz bench lint docs install clean
+.PHONY: all deps deps-present deps-tests tools units demo check check-fast torture asan tsan fuzz bench lint docs install clean
