@@ -27,6 +27,8 @@ TORTURE := $(B)/crash/torture
 # the daemon without its syncs, the control of the power cuts
 NOSYNC := $(B)/crash/spoolwardd-nosync
 SEAM := $(shell sed -n 's/^int \(sys_[a-z]*\).*/-Wl,--wrap=\1/p' base/sys.h)
+# daemons that are wrong on purpose: a test that passes with them sees nothing
+CONTROLS := $(patsubst tests/mta/control_%.c,$(B)/controls/spoolwardd-%,$(wildcard tests/mta/control_*.c))
 TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 MODOBJ = $(MODS:%.c=$(B)/%.o)
 LINK = @mkdir -p $(@D); $(CC) $(if $(SAN),$(SAN),-pie -Wl,-z,relro,-z,now) $(LDFLAGS) -pthread -o $@ $^ $(LIBS)
@@ -42,6 +44,9 @@ $(TORTURE): LDFLAGS += $(SEAM)
 $(TORTURE): $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard tests/crash/powercut*),$(wildcard tests/crash/*.c))) $(MODOBJ) ; $(LINK)
 $(NOSYNC): LDFLAGS += -Wl,--wrap=sys_sync,--wrap=sys_syncfs
 $(NOSYNC): $(B)/monitor/spoolwardd.o $(B)/tests/crash/powercut_nosync.o $(MODOBJ) ; $(LINK)
+$(B)/controls/spoolwardd-nolease: LDFLAGS += -Wl,--wrap=place_still
+$(B)/controls/spoolwardd-oldid: LDFLAGS += -Wl,--wrap=place_fresh
+$(CONTROLS): $(B)/controls/spoolwardd-%: $(B)/tests/mta/control_%.o $(B)/monitor/spoolwardd.o $(MODOBJ) ; $(LINK)
 $(TOOLS): $(B)/tools/%: $(B)/tests/tools/%.o $(MODOBJ) ; $(LINK)
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -51,13 +56,14 @@ $(B)/%.o: %.c
 deps: ; tests/deps install
 deps-present: ; @tests/deps present build || tests/deps install build
 deps-tests: ; @tests/deps present || tests/deps install
-tools: deps-present $(TOOLS) $(TORTURE) $(NOSYNC) $(BINS)
+tools: deps-present $(TOOLS) $(CONTROLS) $(TORTURE) $(NOSYNC) $(BINS)
 units: deps-tests $(UNITS)
 demo: all ; @tests/demo $(B)
 check: deps-tests all tools units ; @TORTURE=full tests/run --build $(B) all
 check-fast: deps-tests all tools units ; @tests/run --build $(B) fast
-# power cuts, about ten minutes
-torture: all tools ; @BUILD=$(B) tests/crash/test_powercut $${CUTS:-60}
+# kills without end in front of a real MTA, about half an hour, and power cuts, ten minutes; SEED=n repeats a run
+torture: all tools ; @BUILD=$(B) KILLS=$${KILLS:-520} tests/mta/test_postfix_torture
+	@BUILD=$(B) tests/crash/test_powercut $${CUTS:-60}
 asan: ; $(MAKE) B=build-asan SAN='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' all tools units
 	@tests/run --build build-asan fast
 tsan: ; $(MAKE) B=build-tsan SAN='-fsanitize=thread' all tools units
