@@ -223,6 +223,11 @@ static int seccomp_enter(enum sandbox_fence fence, struct err *e)
 #define SANITIZED 0
 #endif
 
+bool sandbox_possible(void)
+{
+	return !SANITIZED;
+}
+
 int sandbox_enter(enum sandbox_fence fence, const struct sandbox_tree *trees, struct err *e)
 {
 	missing[0] = '\0';

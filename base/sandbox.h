@@ -26,6 +26,8 @@ struct sandbox_tree {
 
 /* Before threads start. trees: what Landlock leaves open (NULL: nothing). */
 int sandbox_enter(enum sandbox_fence fence, const struct sandbox_tree *trees, struct err *e);
+/* False in a build with a sanitizer, whose runtime needs what the fences forbid: there they stay open. */
+bool sandbox_possible(void);
 /* 0 if every forbidden thing was refused. */
 int sandbox_self_test(enum sandbox_fence fence, struct err *e);
 /* "landlock" etc. of this process, "" when all fences stand. */
