@@ -115,7 +115,7 @@ const struct row conf_rows[] = {
 	  "What is counted: recipients, messages or bytes." },
 	{ SECTION_RULE, "limit", &type_limit, R(limit), 1, MANY, NULL, ROW_REQUIRED, NULL,
 	  "More than this trips the rule; bytes may be written as 10K, 5M, 2G." },
-	{ SECTION_RULE, "per", &type_duration, R(per_s), 1, 31 * DAY, NULL, ROW_REQUIRED, NULL,
+	{ SECTION_RULE, "per", &type_duration, R(per_s), 1, 7 * DAY, NULL, ROW_REQUIRED, NULL,
 	  "The sliding window in which it is counted." },
 	{ SECTION_RULE, "action", &type_enum, R(action), 0, 1, action_names, 0, "alert",
 	  "alert: tells.\n"

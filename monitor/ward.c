@@ -229,8 +229,8 @@ int ward_init(struct ward *w, struct store *s, struct err *e)
 		return err_sys(e, "start");
 	ward_conf(w, s->conf);
 	s->hooks = (struct store_hooks){ w, on_returning, on_settled, on_origin, on_status };
-	w->next_incident = ledger_incident_last(s->ledger) + 1;
-	return 0;
+	w->next_incident = ledger_incident_last(s->ledger, e) + 1;
+	return w->next_incident > 0 ? 0 : -1;
 }
 
 static int load_origin(void *arg, const struct origin_row *row)

@@ -125,7 +125,8 @@ int ledger_sum(struct ledger *, const struct selection *, struct ledger_sum *out
 int ledger_incident_put(struct ledger *, const struct incident *, struct err *e);
 int ledger_incident_get(struct ledger *, int64_t id, struct incident *out, struct err *e);
 int ledger_incidents(struct ledger *, bool all, int (*each)(void *arg, const struct incident *), void *arg, struct err *e);
-int64_t ledger_incident_last(struct ledger *);
+/* The highest number that an incident ever had here; -1 when it cannot be read. */
+int64_t ledger_incident_last(struct ledger *, struct err *e);
 /* Counts of one text column among an incident's rows, most first: "sender", "subject", "client", "size"
  * (rounded to KiB). */
 int ledger_top(struct ledger *, int64_t incident, const char *column, unsigned limit,

@@ -126,20 +126,21 @@ int ledger_incidents(struct ledger *l, bool all, int (*each)(void *, const struc
 	return found;
 }
 
-int64_t ledger_incident_last(struct ledger *l)
+int64_t ledger_incident_last(struct ledger *l, struct err *e)
 {
-	struct err e;
 	/* a ledger made anew from the cells knows the numbers, not the incidents */
 	sqlite3_stmt *s = db_ready(l,
 				   "SELECT max(coalesce((SELECT max(id) FROM incident), 0),"
 				   " coalesce((SELECT max(incident) FROM message), 0))",
-				   &e);
-	int64_t id = 0;
+				   e);
+	int64_t id = -1;
 
 	if (s == NULL)
-		return 0;
+		return -1;
 	if (sqlite3_step(s) == SQLITE_ROW)
 		id = sqlite3_column_int64(s, 0);
+	else
+		(void)db_fail(l, e, "read the last incident");
 	db_done(l, s);
 	return id;
 }

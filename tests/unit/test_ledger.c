@@ -395,7 +395,7 @@ static void incidents_count_their_rows(void **state)
 			r.incident = 7;
 			(void)put(&r);
 		}
-	assert_int_equal(ledger_incident_last(l), 7); /* rows made from cells know of it */
+	assert_int_equal(ledger_incident_last(l, &e), 7); /* rows made from cells know of it */
 	assert_int_equal(ledger_incident_put(l, &i, &e), 0);
 	assert_int_equal(ledger_incident_get(l, 7, &i, &e), 1);
 	assert_int_equal(i.taken, 11);
