@@ -40,6 +40,7 @@ struct message {
 	uint64_t ino;
 	uint32_t origin[ORIGINS_MAX]; /* first: the accountable one, if any */
 	uint32_t recipients, scan;    /* scan: the last full scan that saw it */
+	uint32_t busy_s;              /* from then on it is not taken while the MTA is busy with it; 0: never */
 	uint32_t gone_s;              /* clock_boot seconds when it went */
 	uint16_t spool;
 	uint8_t dir, depth, state, flags; /* flags: low bits of enum card_flag */

@@ -92,7 +92,6 @@ static void sift_new(const struct sighting *g, int fd, struct card *c)
 	}
 	mark(g->dev, g->ino);
 	f->set.file_uid = g->uid;
-	f->set.now_s = clock_real_s();
 	if (g->maybe && !is_mail(fd)) {
 		c->kind = 0;
 	} else if (f->format->envelope(&f->set, &source, c, &e) != 0) {
@@ -211,7 +210,6 @@ static unsigned walk_file(const struct walk_ask *ask, int fd)
 	unsigned char sha[SHA256_SIZE];
 	memcpy(sha, s.walk.sha256, sizeof sha);
 	f->set.file_uid = ask->uid;
-	f->set.now_s = clock_real_s();
 	unsigned result = ANSWER_OK;
 	if (f->format->envelope(&f->set, &source, &s.card, &e) != 0 || f->format->walk(&f->set, &source, &s.walk, &e) != 0) {
 		result = ANSWER_UNREADABLE;

@@ -56,7 +56,8 @@ void message_take(struct ward *w, struct message *m, uint32_t origin)
 
 	if (w->conf->mode != MODE_ENFORCE || !(p->format->dirs[m->dir].traits & DIR_TAKE) || !room(w))
 		return;
-	switch (place_claim(p, m->dir, m->depth, id, m->ino, (m->flags & CARD_NOT_BUSY) != 0, &c, &e)) {
+	bool wait = (m->flags & CARD_NOT_BUSY) != 0 || (m->busy_s != 0 && clock_real_s() >= m->busy_s);
+	switch (place_claim(p, m->dir, m->depth, id, m->ino, wait, &c, &e)) {
 	case CLAIM_DONE:
 		roster_state(&w->roster, m, MESSAGE_TAKEN, clock_boot_ms());
 		m->was_taken = true;

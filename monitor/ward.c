@@ -417,6 +417,7 @@ static void card_new(struct ward *w, const struct card *c)
 	m->depth = c->depth;
 	m->recipients = c->recipients;
 	m->flags = (uint8_t)c->flags;
+	m->busy_s = c->busy_s < UINT32_MAX ? (uint32_t)c->busy_s : 0;
 	m->scan = w->spools[c->spool].scan;
 	if (known) {
 		if (m->state == MESSAGE_WAITING)

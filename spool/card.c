@@ -90,7 +90,7 @@ bool card_check(const struct card *c, size_t n)
 		return false;
 	if (c->uid < -1 || c->uid > UINT32_MAX || c->recipients > RECIPIENTS_MAX)
 		return false;
-	if (c->arrived_s < 0 || c->arrived_s > CARD_TIME_MAX || c->size > INT64_MAX || !texts_ok(c))
+	if (c->arrived_s < 0 || c->arrived_s > CARD_TIME_MAX || c->busy_s < 0 || c->busy_s > CARD_TIME_MAX || c->size > INT64_MAX || !texts_ok(c))
 		return false;
 	if (c->kind <= CARD_HOSTILE) {
 		struct queue_id id;

@@ -50,7 +50,7 @@ enum card_flag {
 	CARD_AUTH = 1 << 1,        /* login is set: the MTA authenticated it */
 	CARD_LOCAL = 1 << 2,       /* submitted on this machine; uid is set */
 	CARD_INTERNAL = 1 << 3,    /* the MTA's own mail (bounce, probe): nobody answers for it */
-	CARD_NOT_BUSY = 1 << 4,    /* taking it from a DIR_BUSY directory now would hurt the MTA */
+	CARD_NOT_BUSY = 1 << 4,    /* taking it from a DIR_BUSY directory would hurt the MTA */
 	CARD_SCANNED = 1 << 5,     /* found by a scan, not by an event */
 	CARD_RENAMED = 1 << 6,     /* shown before under another id: its file was renamed inside the spool */
 	CARD_FLAGS = (1 << 7) - 1
@@ -64,6 +64,7 @@ struct card {
 	uint32_t recipients;
 	uint64_t dev, ino, size;
 	int64_t arrived_s; /* by the MTA's own record; 0 when unknown */
+	int64_t busy_s;    /* from this time on it is as with CARD_NOT_BUSY; 0: never */
 	int64_t uid;       /* submitting uid, -1 when there is none */
 	/* first: the queue id of the first pass (content filter, forward); empty when it is this one.
 	 * script: "uid:what", as "1001:/site/form.php". client: an address that net_parse() takes. */

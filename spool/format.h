@@ -36,7 +36,6 @@ struct spool_set {
 	const char *hashed;    /* names of hashed directories, separated by blanks or commas */
 	unsigned hash_depth;   /* their levels */
 	int64_t file_uid;      /* the owner of the file that is being read; -1 unknown */
-	int64_t now_s;
 };
 
 enum dir_trait {

@@ -374,12 +374,14 @@ static void take_attr(struct facts *f, struct slice text)
 	}
 }
 
-/* The queue manager patches a due warning into the file, and breaks if the file is not there. */
-static bool warning_due(struct slice text, int64_t now)
+/* The queue manager patches a due warning into the file, and breaks if the file is not there: from two seconds before. */
+static int64_t warning_from(struct slice text)
 {
 	uint64_t when;
 
-	return number(text, &when) && when > 0 && (when < 2 || now >= (int64_t)when - 2);
+	if (!number(text, &when) || when == 0 || when > CARD_TIME_MAX)
+		return 0;
+	return when > 2 ? (int64_t)when - 2 : 1;
 }
 
 static void take_record(struct facts *f, char type, struct slice text)
@@ -402,8 +404,8 @@ static void take_record(struct facts *f, char type, struct slice text)
 			f->card->arrived_s = (int64_t)v;
 		break;
 	case 'W':
-		if (warning_due(text, f->set->now_s))
-			f->card->flags |= CARD_NOT_BUSY;
+		if (f->card->busy_s == 0)
+			f->card->busy_s = warning_from(text);
 		break;
 	default:
 		break;

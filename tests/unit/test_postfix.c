@@ -11,9 +11,8 @@
 #define S(lit) { "" lit, sizeof(lit) - 1 }
 #define ROWS(a) (sizeof(a) / sizeof *(a))
 #define CORPUS "tests/fuzz/corpus/postfix/"
-#define NOW INT64_C(1795305000)
 
-static const struct spool_set set = { .hashed = "deferred, defer", .hash_depth = 1, .file_uid = 105, .now_s = NOW };
+static const struct spool_set set = { .hashed = "deferred, defer", .hash_depth = 1, .file_uid = 105 };
 
 /* ---- a builder of queue files ---- */
 
@@ -412,10 +411,8 @@ static void attributes(void **state)
 
 static void warning_rows(void **state)
 {
-	static const struct { const char *what; int64_t when; bool busy; } rows[] = {
-		{ "sent", -1, false },
-		{ "none", 0, false },       { "long ago", 1, true },         { "now", NOW, true },
-		{ "soon", NOW + 2, true }, { "later", NOW + 3, false }, { "in hours", NOW + 14400, false },
+	static const struct { const char *what; int64_t when, busy; } rows[] = {
+		{ "sent", -1, 0 }, { "none", 0, 0 }, { "long ago", 1, 1 }, { "soon after", 3, 1 }, { "a time", 1795305000, 1795304998 },
 	};
 
 	(void)state;
@@ -430,7 +427,7 @@ static void warning_rows(void **state)
 		(void)rec('R', SLICE("b@x.org"));
 		finish(1);
 		assert_int_equal(envelope(bytes(), &c, &e), 0);
-		assert_int_equal((c.flags & CARD_NOT_BUSY) != 0, rows[i].busy);
+		assert_int_equal(c.busy_s, rows[i].busy);
 		assert_int_equal(walk(bytes(), &e), 0);
 		assert_int_equal(w.nstamps, rows[i].when > 0 ? 2 : 1);
 		if (rows[i].when > 0)
