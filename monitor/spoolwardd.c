@@ -182,14 +182,19 @@ static int find_interpreter(struct dl_phdr_info *info, size_t size, void *arg)
 	return 0;
 }
 
+/* Kept for the life of the process. */
 static const char *parent_of(const char *path)
 {
-	char *copy = strdup(path), *slash = copy ? strrchr(copy, '/') : NULL;
+	static char kept[TREES_MAX][PATH_MAX];
+	static size_t n;
+	char *copy = kept[n < TREES_MAX - 1 ? n++ : n];
 
+	(void)slice_text(copy, PATH_MAX, slice_str(path));
+	char *slash = strrchr(copy, '/');
 	if (slash == NULL)
 		return path;
 	slash[slash == copy] = '\0';
-	return copy; /* kept for the life of the process */
+	return copy;
 }
 
 /* What Landlock leaves to ward: the spools (by their parents, since a root may be replaced), the store, its socket, what
@@ -448,6 +453,8 @@ int main(int argc, char **argv)
 		stop(&d);
 		return e.kind == ERR_CONFIG ? EX_CONFIG : 1;
 	}
+	if (d.store->on_ram)
+		log_warn("the quarantine %s is on a RAM disk: what is held is lost with the power", d.conf->quarantine_dir);
 	log_notice("spoolwardd " VERSION " is up: mode %s, %zu spools", mode_names[d.conf->mode], d.conf->nspools);
 	run(&d);
 	stop(&d);

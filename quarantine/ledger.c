@@ -47,6 +47,11 @@ int db_fail(struct ledger *l, struct err *e, const char *what)
 				     ? ERR_AGAIN
 				     : ERR_BUG;
 
+	if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
+		return err_set(e, ERR_CONFIG,
+			       "the ledger is damaged (%s: %s): stop spoolwardd, move ledger.db* away, start it: what is held is"
+			       " found again by its cells",
+			       what, sqlite3_errmsg(l->db));
 	return err_set(e, kind, "ledger: %s: %s", what, sqlite3_errmsg(l->db));
 }
 
@@ -58,14 +63,64 @@ static int exec(struct ledger *l, const char *sql, struct err *e)
 }
 
 /* user_version is written with the rows that the cells gave, so a ledger whose making was cut off is made again. */
-static int is_fresh(struct ledger *l, bool *fresh, struct err *e)
+static int read_version(struct ledger *l, int *version, struct err *e)
 {
 	sqlite3_stmt *s = db_ready(l, "PRAGMA user_version", e);
 
 	if (s == NULL)
 		return -1;
 	int rc = sqlite3_step(s) == SQLITE_ROW ? 0 : db_fail(l, e, "read its version");
-	*fresh = rc == 0 && sqlite3_column_int(s, 0) == 0;
+	*version = sqlite3_column_int(s, 0);
+	db_done(l, s);
+	return rc;
+}
+
+/* upgrades[n - 1] makes version n + 1 of version n, in one transaction. There is one version so far. */
+static const char *const upgrades[] = { NULL };
+#define LEDGER_VERSION ((int)(sizeof upgrades / sizeof *upgrades))
+
+static int upgrade(struct ledger *l, int from, struct err *e)
+{
+	char set[64];
+
+	if (from > LEDGER_VERSION)
+		return err_set(e, ERR_CONFIG, "the ledger is of version %d, made by a newer Spoolward; this one knows %d", from,
+			       LEDGER_VERSION);
+	for (int v = from; v < LEDGER_VERSION; v++) {
+		(void)snprintf(set, sizeof set, "PRAGMA user_version = %d", v + 1);
+		if (ledger_begin(l, e) != 0)
+			return -1;
+		if (exec(l, upgrades[v - 1], e) != 0 || exec(l, set, e) != 0) {
+			ledger_undo(l);
+			return -1;
+		}
+		if (ledger_commit(l, e) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int open_version(struct ledger *l, bool *fresh, struct err *e)
+{
+	int version;
+
+	if (read_version(l, &version, e) != 0)
+		return -1;
+	*fresh = version == 0;
+	if (*fresh)
+		return exec(l, schema, e);
+	return upgrade(l, version, e);
+}
+
+int ledger_check(struct ledger *l, char *finding, size_t cap, struct err *e)
+{
+	sqlite3_stmt *s = db_ready(l, "PRAGMA quick_check(1)", e);
+
+	if (s == NULL)
+		return -1;
+	int rc = sqlite3_step(s) == SQLITE_ROW ? 0 : db_fail(l, e, "check the ledger");
+	if (rc == 0)
+		db_get_text(s, 0, finding, cap);
 	db_done(l, s);
 	return rc;
 }
@@ -85,7 +140,9 @@ int ledger_complete(struct ledger *l, int64_t last_id, struct err *e)
 		if (db_finish(l, s, "reserve ids", e) != 0)
 			return -1;
 	}
-	return exec(l, "PRAGMA user_version = 1", e);
+	char set[64];
+	(void)snprintf(set, sizeof set, "PRAGMA user_version = %d", LEDGER_VERSION);
+	return exec(l, set, e);
 }
 
 int ledger_open(const char *path, struct ledger **out, bool *fresh, struct err *e)
@@ -109,7 +166,7 @@ int ledger_open(const char *path, struct ledger **out, bool *fresh, struct err *
 	(void)sqlite3_busy_timeout(l->db, 10000);
 	if (exec(l, "PRAGMA journal_mode=WAL", e) != 0 || exec(l, "PRAGMA synchronous=FULL", e) != 0 ||
 	    exec(l, "PRAGMA temp_store=MEMORY", e) != 0 || exec(l, "PRAGMA cache_size=-2000", e) != 0 ||
-	    exec(l, schema, e) != 0 || is_fresh(l, fresh, e) != 0) {
+	    open_version(l, fresh, e) != 0) {
 		ledger_close(l);
 		return -1;
 	}

@@ -93,6 +93,8 @@ struct ledger;
 int ledger_open(const char *path, struct ledger **out, bool *fresh, struct err *e);
 /* Inside a transaction: from now on it is not fresh, and no new row gets an id up to last_id. */
 int ledger_complete(struct ledger *, int64_t last_id, struct err *e);
+/* "ok", or what is wrong with the database itself. */
+int ledger_check(struct ledger *, char *finding, size_t cap, struct err *e);
 void ledger_close(struct ledger *); /* NULL is welcome */
 
 int ledger_begin(struct ledger *, struct err *e);

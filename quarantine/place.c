@@ -229,10 +229,15 @@ static bool same_mount(int a, int b)
 	return (x.stx_mask & y.stx_mask & STATX_MNT_ID) != 0 && x.stx_mnt_id == y.stx_mnt_id;
 }
 
-int place_up(struct place *p, int cells_fd, struct err *e)
+bool place_on_ram(int fd)
 {
 	struct statfs fs;
 
+	return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
+int place_up(struct place *p, int cells_fd, struct err *e)
+{
 	place_down(p);
 	own_fd root = open(p->brief.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
@@ -246,7 +251,7 @@ int place_up(struct place *p, int cells_fd, struct err *e)
 	p->stage_fd = stage;
 	p->root_fd = give_fd(&root);
 	p->same_mount = same_mount(stage, cells_fd);
-	p->on_ram = fstatfs(stage, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+	p->on_ram = place_on_ram(stage);
 	(void)pthread_rwlock_unlock(&p->lock);
 	return 0;
 }

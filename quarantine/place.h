@@ -45,6 +45,7 @@ void place_free(struct place *);
 /* Opens root and stage (made when missing); cells_fd: to compare mounts. */
 int place_up(struct place *, int cells_fd, struct err *e);
 void place_down(struct place *);
+bool place_on_ram(int fd); /* a file system that a reboot empties */
 
 /* The directory that holds a path below the root (from spool_path() or spool_part_path()), O_PATH, and the file's
  * name in it. No symlink is followed, nothing above the root is reached. -1 with errno. */

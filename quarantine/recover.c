@@ -358,8 +358,13 @@ int fsck(struct store *s, bool repair, int (*each)(void *, const struct finding 
 {
 	struct check c = { s, repair, each, arg, e };
 	struct selection q = { .states = 1u << ROW_HELD | 1u << ROW_UNCERTAIN };
+	char says[256];
 	int rc;
 
+	if (ledger_check(s->ledger, says, sizeof says, e) != 0)
+		return -1;
+	if (strcmp(says, "ok") != 0 && (rc = found(&c, "the ledger itself is damaged", 0, says, false, false)) != 0)
+		return rc;
 	for (size_t i = 0; i < s->nplaces; i++)
 		if (s->places[i].stage_fd < 0 && (rc = found(&c, "a spool that is not there", 0, s->places[i].brief.root, false,
 							      false)) != 0)

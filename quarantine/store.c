@@ -87,6 +87,7 @@ int store_open_briefs(const struct conf *conf, const struct brief *briefs, struc
 		(void)err_sys(e, "make %s", conf->state_dir);
 	else if (take_lock(s, e) == 0 && cells_open(conf->quarantine_dir, &s->cells, e) == 0 &&
 		 open_places(s, briefs, e) == 0 && open_ledger(s, e) == 0) {
+		s->on_ram = place_on_ram(s->cells.fd);
 		*out = s;
 		return 0;
 	}

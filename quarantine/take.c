@@ -15,6 +15,7 @@
  *   1. ledger: STAGED, with the digest that the walk found   -> from here on the row says what the file is
  *   2. cell:   file and description                           -> rename, or copy + compare
  *   3. syncfs of the quarantine                               -> the cell is durable ...
+ *      (a copy: and of the spool, before the copy gets its name: the file cannot come back from the stage to the MTA)
  *   4. ledger: HELD                                           -> ... before anybody is told that it is held
  *   5. the stage file of a copy is removed                    -> until then both exist, and the row says which counts
  * A crash between any two leaves the file in the stage, in the cell, or in both; recovery begins again at 1. */
@@ -460,7 +461,22 @@ static void fill_cell(struct taker *t, struct item *i, int64_t now_ms)
 	}
 }
 
-/* Copies: durable, compared, named, durable. */
+/* The claim of what is copied is on another disk than its cell: if a power cut undid it and left the cell, the MTA would have
+ * the message and we too. */
+static int sync_claims(struct taker *t, struct item **batch, size_t n, struct err *e)
+{
+	for (size_t p = 0; p < t->store->nplaces; p++) {
+		const struct place *place = &t->store->places[p];
+		bool used = false;
+		for (size_t k = 0; k < n; k++)
+			used = used || (batch[k]->spool == p && batch[k]->copy_fd >= 0 && !batch[k]->failed);
+		if (used && (place->stage_fd < 0 ? (errno = ENODEV, -1) : sys_syncfs(place->stage_fd)) != 0)
+			return err_sys(e, "sync spool %s", place->brief.name);
+	}
+	return 0;
+}
+
+/* Copies: durable, compared, their claims durable, named, durable. */
 static int finish_copies(struct taker *t, struct item **batch, size_t n, int64_t now_ms, struct err *e)
 {
 	bool any = false;
@@ -472,6 +488,8 @@ static int finish_copies(struct taker *t, struct item **batch, size_t n, int64_t
 	lock_places(t, false);
 	run_walks(t, batch, n, true, now_ms);
 	lock_places(t, true);
+	if (sync_claims(t, batch, n, e) != 0)
+		return -1;
 	for (size_t k = 0; k < n; k++)
 		if (batch[k]->copy_fd >= 0 && !batch[k]->failed && cell_copy_done(&t->store->cells, batch[k]->row, e) != 0)
 			return -1;
