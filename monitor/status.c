@@ -78,7 +78,7 @@ json_t *ward_status(struct ward *w)
 	if (w->hook.dropped > 0)
 		problem(problems, "on_incident is too slow: incidents were not told to it");
 	if (w->full) {
-		(void)snprintf(text, sizeof text, "the quarantine is full: %s", w->full_why);
+		(void)snprintf(text, sizeof text, "the quarantine cannot take more: %s", w->full_why);
 		problem(problems, text);
 	}
 	take_trouble(w->taker, text, sizeof text);

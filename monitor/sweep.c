@@ -40,7 +40,7 @@ static bool room(struct ward *w)
 	w->full = !store_room(w->store, w->coming, w->coming_bytes, w->full_why, sizeof w->full_why);
 	if (w->full && now - w->full_said_ms > w->conf->alert_every_s * 1000) {
 		w->full_said_ms = now;
-		log_error("the quarantine is full: nothing more is taken, mail stays with the MTA: %s", w->full_why);
+		log_error("the quarantine cannot take more, mail stays with the MTA: %s", w->full_why);
 	}
 	w->sweep.left = w->sweep.left || w->full; /* the rest when there is room again */
 	return !w->full;

@@ -26,6 +26,7 @@ struct returning {
 	struct place *place;
 	uint64_t ino;
 	bool begun, whole, spoiled, committed, back;
+	bool linked; /* the new name is there, and the one in the stage too */
 	char *why;
 };
 
@@ -201,7 +202,7 @@ static int rename_back(struct store *s, struct returning *r, struct err *e)
 		move_notices(r);
 		if (s->hooks.returning != NULL)
 			s->hooks.returning(s->hooks.arg, r->place->index, id, r->ino, &r->row);
-		if (sys_move(r->place->stage_fd, stage, to, file) == 0)
+		if ((r->linked ? sys_unlink(r->place->stage_fd, stage) : sys_move(r->place->stage_fd, stage, to, file)) == 0)
 			return 0;
 		if (errno != EEXIST)
 			return err_sys(e, "put %s back", path);
@@ -391,6 +392,8 @@ int release_forward(struct store *s, struct place *p, struct row *row, struct er
 	stage_release_name(stage, row->id);
 	if (fstatat(p->stage_fd, stage, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		r.ino = st.st_ino;
+		/* btrfs: after a power cut a rename may be half there, both names of one file, if the MTA synced its directory */
+		r.linked = st.st_nlink > 1;
 		if (rename_back(s, &r, e) != 0)
 			return -1;
 		row->new_id = r.row.new_id;

@@ -132,10 +132,25 @@ struct place *store_place(struct store *s, const char *name)
 	return NULL;
 }
 
+/* Is the directory that we hold open still the one that the configuration names? */
+static bool cells_there(const struct store *s)
+{
+	char path[PATH_MAX];
+	struct stat named, held;
+
+	(void)snprintf(path, sizeof path, "%s/cells", s->conf->quarantine_dir);
+	return fstat(s->cells.fd, &held) == 0 && stat(path, &named) == 0 && named.st_dev == held.st_dev &&
+	       named.st_ino == held.st_ino;
+}
+
 bool store_room(struct store *s, uint64_t coming, uint64_t coming_bytes, char *why, size_t cap)
 {
 	struct statvfs fs;
 
+	if (!cells_there(s)) {
+		(void)snprintf(why, cap, "%s was unmounted or replaced", s->conf->quarantine_dir);
+		return false;
+	}
 	if (atomic_load(&s->held_messages) + coming + 1 > s->conf->max_messages) {
 		(void)snprintf(why, cap, "max_messages (%llu) is reached", (unsigned long long)s->conf->max_messages);
 		return false;
