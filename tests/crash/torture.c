@@ -4,6 +4,9 @@
  *   torture fast|full same|cross DIR_OF_THE_SPOOLS DIR_OF_THE_STORE      all operations, from the top of the source tree
  *   torture control DIR_OF_THE_SPOOLS DIR_OF_THE_STORE                   the checker must object when recovery is left out
  *
+ * States as in quarantine/INTERNALS.md: take goes through S0-S3 and S8, release through S3-S6 (and S9), purge and expire through S7
+ * and S8; recovery, rebuild and fsck start from what each of them leaves.
+ *
  * Both directories are emptied again and again: give it empty ones that nobody else uses.
  * TORTURE_ONLY=NAME runs one operation, TORTURE_LOG=1 shows what the store says. */
 #include <errno.h>

@@ -43,9 +43,9 @@ action = quarantine
 {more}
 """)
 
-    def start(self):
+    def start(self, *options):
         self.log = open(os.path.join(self.top, "log"), "a")
-        self.process = subprocess.Popen([f"{BUILD}/spoolwardd", "-f", "-c", self.conf], stderr=self.log)
+        self.process = subprocess.Popen([f"{BUILD}/spoolwardd", "-f", "-c", self.conf, *options], stderr=self.log)
         self.until(lambda: self.status().get("spools", [{}])[0].get("state") in ("watched", "scanned", "down"), "start")
 
     def stop(self, how=signal.SIGTERM):
