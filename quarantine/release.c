@@ -346,12 +346,6 @@ static void read_row(struct store *s, struct returning *r, int64_t id)
 		(void)snprintf(r->why, WHY, "no spool %s is configured", r->row.spool);
 }
 
-static void lock_places(struct store *s, bool lock)
-{
-	for (size_t i = 0; i < s->nplaces; i++)
-		(void)(lock ? pthread_rwlock_rdlock(&s->places[i].lock) : pthread_rwlock_unlock(&s->places[i].lock));
-}
-
 int release_batch(struct store *s, const int64_t *ids, size_t n, struct move_result *results, struct err *e)
 {
 	own_mem struct returning *list = calloc(n, sizeof *list);
@@ -365,13 +359,13 @@ int release_batch(struct store *s, const int64_t *ids, size_t n, struct move_res
 		read_row(s, &list[i], ids[i]);
 	}
 	(void)pthread_mutex_lock(&s->moving);
-	lock_places(s, true);
+	store_hold_places(s, true);
 	int rc = move_rows(s, list, n, ROW_HELD, ROW_RELEASING, e);
 	if (rc == 0) {
 		copy_all(s, list, n);
 		rename_all(s, list, n);
 	}
-	lock_places(s, false);
+	store_hold_places(s, false);
 	(void)pthread_mutex_unlock(&s->moving);
 	kick_all(s, list, n);
 	for (size_t i = 0; i < n; i++) {

@@ -132,6 +132,12 @@ struct place *store_place(struct store *s, const char *name)
 	return NULL;
 }
 
+void store_hold_places(struct store *s, bool hold)
+{
+	for (size_t i = 0; i < s->nplaces; i++)
+		(void)(hold ? pthread_rwlock_rdlock(&s->places[i].lock) : pthread_rwlock_unlock(&s->places[i].lock));
+}
+
 /* Is the directory that we hold open still the one that the configuration names? */
 static bool cells_there(const struct store *s)
 {

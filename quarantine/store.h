@@ -67,6 +67,9 @@ void store_up(struct store *, void (*say)(const char *text));
 void store_close(struct store *); /* NULL is welcome */
 
 struct place *store_place(struct store *, const char *name);
+/* No place comes or goes while they are held. Not over a walk: the loop would wait for us, we for the reader, and the reader
+ * for the loop. */
+void store_hold_places(struct store *, bool hold);
 
 /* Is there room for one more message, beside those that are on their way to their cells? false: why says what is full. */
 bool store_room(struct store *, uint64_t coming, uint64_t coming_bytes, char *why, size_t cap);

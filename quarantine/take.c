@@ -326,15 +326,6 @@ static bool digest_known(const unsigned char sha256[SHA256_SIZE])
 	return memcmp(sha256, none, SHA256_SIZE) != 0;
 }
 
-/* Not held over walks: a spool that goes or comes would make the loop wait for us, us for the reader, and the reader for
- * the loop. */
-static void lock_places(struct taker *t, bool lock)
-{
-	for (size_t i = 0; i < t->store->nplaces; i++)
-		(void)(lock ? pthread_rwlock_rdlock(&t->store->places[i].lock)
-			    : pthread_rwlock_unlock(&t->store->places[i].lock));
-}
-
 static void run_walks(struct taker *t, struct item **batch, size_t n, bool digest_of_copy, int64_t now_ms)
 {
 	struct walk_job jobs[WALK_BATCH];
@@ -485,9 +476,9 @@ static int finish_copies(struct taker *t, struct item **batch, size_t n, int64_t
 		any = any || (batch[k]->copy_fd >= 0 && !batch[k]->failed);
 	if (!any)
 		return 0;
-	lock_places(t, false);
+	store_hold_places(t->store, false);
 	run_walks(t, batch, n, true, now_ms);
-	lock_places(t, true);
+	store_hold_places(t->store, true);
 	if (sync_claims(t, batch, n, e) != 0)
 		return -1;
 	for (size_t k = 0; k < n; k++)
@@ -609,14 +600,14 @@ int take_step(struct taker *t, int64_t now_ms)
 	if (n == 0)
 		return next_ms == INT64_MAX ? -1 : next_ms > now_ms ? (int)(next_ms - now_ms) : 0;
 	t->hurts = 0;
-	lock_places(t, true);
+	store_hold_places(t->store, true);
 	for (size_t k = 0; k < n; k++)
 		open_staged(t, batch[k], now_ms);
-	lock_places(t, false);
+	store_hold_places(t->store, false);
 	run_walks(t, batch, n, false, now_ms);
-	lock_places(t, true);
+	store_hold_places(t->store, true);
 	bool failed = write_rows(t, batch, n, &e) != 0 || settle(t, batch, n, now_ms, &e) != 0;
-	lock_places(t, false);
+	store_hold_places(t->store, false);
 	trouble(t, failed ? &e : NULL);
 	put_back(t, batch, n, failed, now_ms);
 	return 0;

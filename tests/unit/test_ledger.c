@@ -193,8 +193,8 @@ static char hits[200];
 static int hit(void *arg, struct row *r)
 {
 	(void)arg;
-	strcat(hits, r->queue_id.text);
-	strcat(hits, " ");
+	size_t n = strlen(hits);
+	(void)snprintf(hits + n, sizeof hits - n, "%s ", r->queue_id.text);
 	return 0;
 }
 

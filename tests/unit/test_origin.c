@@ -118,8 +118,8 @@ static void names_of_cards(void **state)
 		(void)card_put(&c, &c.sender, r->sender, ADDRESS_MAX);
 		origin_names(&c, conf, &names);
 		for (size_t k = 0; k < names.n; k++) {
-			strcat(all, names.name[k].text);
-			strcat(all, " ");
+			size_t n = strlen(all);
+			(void)snprintf(all + n, sizeof all - n, "%s ", names.name[k].text);
 		}
 		assert_string_equal(all, r->names);
 		assert_int_equal(names.accountable, r->accountable);
