@@ -188,13 +188,13 @@ static void undone_is_undone(void **state)
 
 /* ---- selections ---- */
 
-static char hits[200];
+static char hits[400];
 
 static int hit(void *arg, struct row *r)
 {
 	(void)arg;
 	size_t n = strlen(hits);
-	(void)snprintf(hits + n, sizeof hits - n, "%s ", r->queue_id.text);
+	(void)snprintf(hits + n, sizeof hits - n, "%.60s ", r->queue_id.text);
 	return 0;
 }
 
