@@ -430,12 +430,46 @@ static void damaged_file(void **state)
 	assert_true(fresh);
 }
 
+/* forget_after: what is finished and old goes; what is held stays for ever, however old; incidents go with their last row. */
+static void old_rows_are_forgotten(void **state)
+{
+	static const struct { enum row_state s; int64_t changed; bool stays; } rows[] = {
+		{ ROW_RELEASED, 2000, false }, { ROW_PURGED, 2000, false },   { ROW_GONE, 2000, false },
+		{ ROW_RELEASED, 6000, true },  { ROW_PURGED, 6000, true },    { ROW_HELD, 2000, true },
+		{ ROW_STAGED, 2000, true },    { ROW_RELEASING, 2000, true }, { ROW_PURGING, 2000, true },
+		{ ROW_UNCERTAIN, 2000, true },
+	};
+	struct incident done = { .id = 3, .since = 1000, .closed = 2000 }, open = { .id = 4, .since = 1000 }, got;
+	int64_t ids[ROWS(rows)];
+	uint64_t removed;
+
+	(void)state;
+	for (size_t i = 0; i < ROWS(rows); i++) {
+		struct row r = row_of("A1", rows[i].s);
+		r.changed = rows[i].changed;
+		ids[i] = put(&r);
+	}
+	assert_int_equal(ledger_incident_put(l, &done, &e), 0);
+	assert_int_equal(ledger_incident_put(l, &open, &e), 0);
+	assert_int_equal(ledger_prune(l, 5000, &removed, &e), 0);
+	assert_int_equal(removed, 4); /* three rows and an incident */
+	for (size_t i = 0; i < ROWS(rows); i++) {
+		struct row r;
+		print_message("  %s, changed at %lld\n", row_state_names[rows[i].s], (long long)rows[i].changed);
+		assert_int_equal(ledger_get(l, ids[i], &r, &e), rows[i].stays);
+		if (rows[i].stays)
+			row_free(&r);
+	}
+	assert_int_equal(ledger_incident_get(l, 3, &got, &e), 0);
+	assert_int_equal(ledger_incident_get(l, 4, &got, &e), 1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_new, close_it)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(all_fields_come_back), TEST(one_of_two_wins),	TEST(moves_only_from_where_it_is),
+		TEST(old_rows_are_forgotten), TEST(all_fields_come_back), TEST(one_of_two_wins),	TEST(moves_only_from_where_it_is),
 		TEST(undone_is_undone),	    TEST(selection_rows),	TEST(pages),
 		TEST(ids_never_come_again), TEST(found_by_file),	TEST(incidents_count_their_rows),
 		TEST(damaged_file),
