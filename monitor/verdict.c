@@ -198,7 +198,6 @@ static void set_rule(struct open_incident *i, const struct conf_rule *rule, uint
 	(void)slice_text(i->rec.rule, sizeof i->rec.rule, slice_str(rule->name));
 	i->rec.limit = limit;
 	i->rec.per_s = rule->per_s;
-	i->per_ms = rule->per_s * 1000;
 	(void)snprintf(i->rec.reason, sizeof i->rec.reason, "%llu %s in %llds, the limit of rule %s is %llu",
 		       (unsigned long long)count(rule->count, t), count_kind_names[rule->count], (long long)rule->per_s,
 		       rule->name, (unsigned long long)limit);

@@ -265,7 +265,7 @@ static int load_incident(void *arg, const struct incident *i)
 	w->incidents = more;
 	w->nincidents = slot + 1;
 	more[slot] = (struct open_incident){ .rec = *i, .origin = at, .taken = i->taken, .gone = i->gone, .announced = true,
-					     .per_ms = i->per_s * 1000, .alerted_ms = clock_boot_ms() };
+					     .alerted_ms = clock_boot_ms() };
 	w->roster.origins[at].incident = (uint32_t)slot + 1;
 	/* lifted, and the end of the incident was not written any more */
 	if (strcmp(i->state, "quarantined") == 0 && w->roster.origins[at].state != HOLD_HELD)
@@ -470,7 +470,6 @@ static void card_gone(struct ward *w, const struct card *c)
 	if (m == NULL || m->state == MESSAGE_TAKEN)
 		return;
 	w->last_gone.set = true;
-	w->last_gone.spool = c->spool;
 	w->last_gone.ino = m->ino;
 	w->last_gone.accountable = m->accountable;
 	memcpy(w->last_gone.origin, m->origin, sizeof m->origin);

@@ -16,7 +16,7 @@
 struct open_incident {
 	struct incident rec; /* id 0: a free slot */
 	uint32_t origin;
-	int64_t opened_ms, alerted_ms, per_ms;
+	int64_t opened_ms, alerted_ms;
 	uint64_t taken, gone;
 	bool announced, changed, grown; /* changed: to be written; grown: since the last alert */
 	uint32_t clients[CLIENTS_COUNTED], nclients;
@@ -49,7 +49,7 @@ struct ward {
 	size_t nincidents;
 	int64_t next_incident, longest_ms, saved_s; /* saved_s: mail that arrived before is in the loaded windows */
 	struct { bool due, again, left; uint32_t at, dir; } sweep; /* again: from the start; left: some are to be tried later */
-	struct { uint16_t spool; uint64_t ino; uint32_t origin[ORIGINS_MAX]; bool set, accountable; } last_gone;
+	struct { uint64_t ino; uint32_t origin[ORIGINS_MAX]; bool set, accountable; } last_gone;
 	uint64_t coming, coming_bytes; /* claimed, not yet in their cells */
 	uint64_t events, unseen, rescans, hostile, overflows;
 	int64_t blind_since_s, full_said_ms, reading_since_ms;

@@ -221,7 +221,6 @@ int recover_rebuild(struct store *s, struct err *e)
 	}
 	if (ledger_commit(s->ledger, e) != 0)
 		return -1;
-	s->rebuilt = b.n > 0;
 	if (b.n > 0)
 		log_warn("the ledger was missing: made anew from %llu cells", (unsigned long long)b.n);
 	return 0;

@@ -54,7 +54,6 @@ struct store {
 	struct store_hooks hooks;
 	pthread_mutex_t moving; /* releases, purges and their recovery: one at a time */
 	bool on_ram;  /* the quarantine: a power cut loses what is held */
-	bool rebuilt; /* the ledger was made anew from the cells */
 	atomic_bool unfinished; /* rows stay RELEASING or PURGING after a failure: recover_place() is due again */
 };
 

@@ -29,7 +29,7 @@
 struct item {
 	struct item *next;
 	int64_t due_ms, row, incident;
-	unsigned dir, depth, failures;
+	unsigned dir, depth;
 	int backoff_ms;
 	uint16_t spool;
 	struct queue_id id;
